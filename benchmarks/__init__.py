@@ -1,0 +1,1 @@
+"""Ratios against other tools, measured in the same run."""

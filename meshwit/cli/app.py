@@ -1,0 +1,129 @@
+"""The table of commands, the group that loads a command when it is called, and how errors end the process."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from meshwit.cli.exit_codes import CommandError, ExitCode
+from meshwit.cli.terminal import painted
+
+
+class Entry(NamedTuple):
+    """Where a command is, as the module whose `app` has it, and what the list of commands says about it."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "run": Entry("meshwit.cli.run", "Run a script and write its results to files."),
+    "check": Entry("meshwit.cli.check", "Find the faults of scripts without running them."),
+    "fmt": Entry("meshwit.cli.fmt", "Lay scripts out in the one canonical way."),
+    "activities": Entry("meshwit.cli.activities", "Show which activities and types scripts can use."),
+    "new": Entry("meshwit.cli.new", "Start a package with a controller of your own."),
+    "version": Entry("meshwit.cli.version", "Show the version."),
+}
+
+EPILOG = """\b
+Exit codes:
+  0    completed, nothing to complain about
+  1    the job failed, or a result could not be written
+  2    wrong usage, wrong parameters, file not found
+  3    the script has errors
+  70   a bug in meshwit
+  130  cancelled
+"""
+
+
+def load(name: str) -> Any:
+    """The command of that name, its module imported now."""
+    command = get_command(importlib.import_module(COMMANDS[name].module).app)
+    command.name = name
+    return command
+
+
+class LazyCommands(TyperGroup):
+    """A group that knows its commands by the table, and imports one when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, or None."""
+        return load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of commands, for which none is imported."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the arguments name; an unknown one is answered with what was probably meant."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            meant = f"run {name}" if name.endswith(".wit") else near[0] if near else ""
+            hint = f" Did you mean `{ctx.command_path} {meant}`?" if meant else ""
+            ctx.fail(f"There is no command `{name}`.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    name="meshwit",
+    cls=LazyCommands,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        importlib.import_module(COMMANDS["version"].module).version()
+        raise typer.Exit
+
+
+@app.callback(epilog=EPILOG, no_args_is_help=True)
+def meshwit(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Whatever devices there are, one computer: run readable .wit scripts on them."""
+
+
+def main() -> None:
+    """Run the command line on `sys.argv` and leave the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        get_command(app)()
+    except CommandError as error:
+        report(error)
+        sys.exit(error.code)
+    except Exception as bug:
+        if os.environ.get("MESHWIT_DEBUG"):
+            raise
+        print(f"{painted('bug in meshwit', 'red', sys.stderr)}: {type(bug).__name__}: {bug}", file=sys.stderr)
+        hint = "run it again with MESHWIT_DEBUG=1 for the traceback, and report that together with the command"
+        print(f"  {hint}", file=sys.stderr)
+        sys.exit(ExitCode.BUG)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: a late Ctrl-C must not change the exit code
+
+
+def report(error: CommandError) -> None:
+    """Say on stderr what ended the command."""
+    print(f"{painted('error', 'red', sys.stderr)}: {error.message}", file=sys.stderr)
+    for line in error.hint.splitlines():
+        print(f"  {line}", file=sys.stderr)

@@ -1,0 +1,160 @@
+"""`meshwit run`: compile a script, run a job of it here, show how it goes, and write what it leaves.
+
+Own options and the script's parameters share the command line: what is no own option is a parameter.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from meshwit.cli.compiling import compiled
+from meshwit.cli.diagnosed import show
+from meshwit.cli.exit_codes import CommandError, ExitCode
+from meshwit.cli.parameters import list_parameters
+from meshwit.cli.run_job import pick_job, run_job
+from meshwit.cli.run_options import RunOptions, checked_roots, parse_size
+from meshwit.cli.run_report import print_report
+from meshwit.cli.sources import Source, read_source
+from meshwit.lang.diagnostics import ScriptError
+from meshwit.lang.render import to_json
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+EPILOG = """\b
+Parameters of the script:
+  --frames 1:240          1 to 240, both included; 1:240:10 takes every tenth
+  --sizes 1,2,3           a collection; also --sizes 1 2 3, or --sizes '[1, 2, 3]'
+  --scene room.xml        a file, for a Blob, an Image or a Video
+  --fast, --fast false    a Bool
+  --param.json x          a parameter that is named like an option above (here
+                          `json`); so is whatever follows a lone --
+`meshwit run SCRIPT --help` lists the parameters of that script.
+
+\b
+Results:
+  Variables of the job stand on stdout, messages on stderr. What is a file (Blob,
+  Image, Video) is written to --out: result.mp4, images/0000.png, ...; what a step
+  had finished when its job failed goes to <name>.partial/.
+
+\b
+Ctrl-C cancels the job, a second one kills it.
+Exit codes: 0 completed, 1 failed, 2 usage, 3 script has errors, 130 cancelled.
+"""
+
+
+class ScriptFirst(TyperCommand):
+    """Tells in its usage that parameters come after the script."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What stands behind the command's name."""
+        return ["SCRIPT", "[OPTIONS]", "[--PARAMETER VALUE]..."]
+
+
+@app.command(
+    epilog=EPILOG,
+    cls=ScriptFirst,
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def run(
+    context: typer.Context,
+    script: Annotated[str, typer.Argument(metavar="SCRIPT", help="The script; `-` reads it from stdin.")] = "",
+    job: Annotated[str, typer.Option(metavar="NAME", help="Which job to run, instead of the first.")] = "",
+    params: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Parameters from a JSON (or .msgpack) file.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where results that are files go.")] = Path(),
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this result; may be given several times.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout; with --watch, events.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Tell all that happens, also where no terminal is.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no messages; errors are still told.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Worker processes; one per core.")] = None,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="A folder that activities may use; the current one by default."),
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(metavar="S", min=0.001, help="Seconds that one item may take.")
+    ] = None,
+    memory_limit: Annotated[
+        str, typer.Option(metavar="SIZE", help="Memory that one worker process may use: 2GiB.")
+    ] = "",
+    show_help: Annotated[bool, typer.Option("--help", help="Show this message, and the script's parameters.")] = False,
+) -> None:
+    """Run a script here, and write its results to files."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, cleaning up
+    if show_help:
+        print(context.get_help())
+        if script:
+            print(f"\n{_script_help(script, job)}")
+        raise typer.Exit
+    if not script or script.startswith("--"):
+        raise CommandError("a script is needed, before all parameters", "meshwit run SCRIPT [--PARAMETER VALUE]...")
+    options = RunOptions(
+        script=script,
+        job=job,
+        params=params,
+        only=tuple(only or ()),
+        out=out,
+        as_json=as_json,
+        watch=watch,
+        quiet=quiet,
+        workers=workers,
+        roots=checked_roots(root or []),
+        time_limit_s=time_limit,
+        memory_limit_bytes=parse_size(memory_limit, "--memory-limit") if memory_limit else None,
+        arguments=tuple(context.args),
+    )
+    if watch and quiet:
+        raise CommandError("--watch and --quiet exclude each other")
+    try:
+        raise typer.Exit(run_script(options))
+    except CommandError as error:
+        if as_json:
+            print(json.dumps({"state": "refused", "error": {"message": error.message, "hint": error.hint}}))
+        raise
+
+
+def run_script(options: RunOptions) -> ExitCode:
+    """Compile, run and report. Raises CommandError if that cannot be done as asked."""
+    source = read_source(options.script)
+    try:
+        program = compiled(source)
+    except ScriptError as error:
+        _refuse(error, source, options)
+        return ExitCode.SCRIPT_ERRORS
+    if not (options.as_json or options.quiet):
+        show(program.warnings, source)
+    job = pick_job(program, options.job)
+    return print_report(run_job(program, job, options), program, job, options)
+
+
+def _refuse(error: ScriptError, source: Source, options: RunOptions) -> None:
+    if options.as_json:
+        found = [to_json(one, source.text, source.name) for one in error.diagnostics]
+        print(json.dumps({"state": "refused", "diagnostics": found}))
+    else:
+        show(error.diagnostics, source)
+
+
+def _script_help(script: str, job: str) -> str:
+    """The parameters of a script's job, for `--help`."""
+    source = read_source(script)
+    try:
+        program = compiled(source)
+    except ScriptError as error:
+        show(error.diagnostics, source)
+        raise typer.Exit(ExitCode.SCRIPT_ERRORS) from None
+    picked = pick_job(program, job)
+    lines = list_parameters(picked.parameters, program.offer.types)
+    others = [name for name in program.jobs if name != picked.name]
+    more = [f"Other jobs, for --job: {', '.join(others)}"] if others else []
+    return "\n".join([f"Parameters of {picked.name} in {source.name}:", *(f"  {line}" for line in lines), *more])

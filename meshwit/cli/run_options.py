@@ -1,0 +1,51 @@
+"""What `meshwit run` was asked to do, read from its options."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from meshwit.cli.exit_codes import CommandError
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+class RunOptions(NamedTuple):
+    """The options of one run; `arguments` are the words that are no own option."""
+
+    script: str
+    job: str
+    params: Path | None
+    only: tuple[str, ...]
+    out: Path
+    as_json: bool
+    watch: bool
+    quiet: bool
+    workers: int | None
+    roots: tuple[Path, ...]
+    time_limit_s: float | None
+    memory_limit_bytes: int | None
+    arguments: tuple[str, ...]
+
+
+def parse_size(text: str, option: str) -> int:
+    """Bytes of `2GiB`, `512 MB`, `1.5g` or a plain number; `k`, `m`, `g` with an `i` count by 1024.
+
+    Raises:
+        CommandError: it is no size, or zero.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    size = float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].lower()] if found else 0
+    if size < 1:
+        raise CommandError(f"{option}: `{text}` is no size", "write it such as 2GiB, 512MB or 1000000")
+    return int(size)
+
+
+def checked_roots(roots: list[Path]) -> tuple[Path, ...]:
+    """The folders that activities may read and write; by default the current one. Raises CommandError."""
+    for root in roots:
+        if not root.is_dir():
+            raise CommandError(f"--root: there is no folder {root}")
+    return tuple(roots) or (Path.cwd(),)

@@ -1,0 +1,267 @@
+"""Using meshwit from Python: compile a script, run it, get its outcome.
+
+`run` uses one local peer per Python process, started on first need; its worker processes end when idle. A `Session`
+is such a peer of one's own, with settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import anyio.to_thread
+
+from meshwit.events import JobEvent
+from meshwit.lang.checker import compile_script
+from meshwit.lang.program import Program
+from meshwit.outcome import Outcome
+from meshwit.parameters import ParameterError, bind_parameters
+from meshwit.peer.local import LocalPeer, PeerSettings, RunningJob
+from meshwit.plugins.discovery import installed
+
+T = TypeVar("T")
+WAIT_SLICE_S = 0.5
+"""On Windows a wait without an end cannot be interrupted from the keyboard."""
+
+
+def compile(text: str, filename: str = "script.wit") -> Program:
+    """Check a script against the installed controllers.
+
+    Raises:
+        ScriptError: with `.diagnostics`, every fault of the script.
+    """
+    return compile_script(text, installed().offer, filename)
+
+
+class JobHandle:
+    """A job that runs."""
+
+    def __init__(self, session: Session, job: RunningJob) -> None:
+        self._session = session
+        self._job = job
+        self._done = threading.Event()
+        self._outcome: Outcome | None = None
+
+    def wait(self, timeout_s: float | None = None) -> Outcome | None:
+        """The outcome, or None if the job still runs after `timeout_s`."""
+        if timeout_s is not None:
+            self._done.wait(timeout_s)
+        else:
+            while not self._done.wait(WAIT_SLICE_S):
+                pass
+        return self._outcome
+
+    def result(self) -> Outcome:
+        """The outcome, once there is one."""
+        outcome = self.wait()
+        assert outcome is not None
+        return outcome
+
+    def pause(self) -> None:
+        """Start no new task until `resume`; what runs ends."""
+        self._session._post(lambda peer: peer.pause(self._job))
+
+    def resume(self) -> None:
+        """Start tasks again."""
+        self._session._post(lambda peer: peer.resume(self._job))
+
+    def cancel(self) -> None:
+        """End the job within a second; results so far stay."""
+        self._session._post(lambda peer: peer.cancel(self._job))
+
+    def kill(self) -> None:
+        """The same, for whoever has no patience: nothing is waited for."""
+        self.cancel()
+
+    def _ended(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self._done.set()
+
+
+class Session:
+    """A local peer in this process, on a thread of its own.
+
+    Args:
+        workers: worker processes; by default one per usable core.
+        roots: folders that activities may read and write.
+        task_time_limit_s: limit for one task, in seconds.
+        task_memory_max_bytes: limit for the worker process of a task.
+        idle_s: worker processes end after so long without work.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int | None = None,
+        roots: Sequence[Path] | None = None,
+        task_time_limit_s: float | None = None,
+        task_memory_max_bytes: int | None = None,
+        idle_s: float = 60.0,
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise ValueError(f"at least one worker is needed, not {workers}")
+        self._settings = PeerSettings(
+            workers=workers,
+            roots=tuple(roots) if roots is not None else (Path.cwd(),),
+            task_time_limit_s=task_time_limit_s,
+            task_memory_max_bytes=task_memory_max_bytes,
+            idle_s=idle_s,
+        )
+        self._ready: Future[LocalPeer] = Future()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._main, name="meshwit", daemon=True)
+        self._closed = False
+
+    def __enter__(self) -> Session:
+        self._thread.start()
+        self._ready.result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what runs and end the worker processes."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._loop is not None and self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    def start(
+        self,
+        program: Program,
+        job: str | None = None,
+        args: Sequence[object] = (),
+        params: Mapping[str, object] | None = None,
+        on_event: Callable[[JobEvent], None] | None = None,
+    ) -> JobHandle:
+        """Start a job.
+
+        Args:
+            program: compiled.
+            job: its name; the first one by default.
+            args: values of its parameters by place.
+            params: values by name.
+            on_event: called from another thread with every event; must not block.
+
+        Raises:
+            ParameterError: a parameter is missing, unknown or wrong, or there is no such job.
+        """
+        if job is not None and job not in program.jobs:
+            raise ParameterError(f"there is no job `{job}`; the script has {', '.join(f'`{j}`' for j in program.jobs)}")
+        name = job if job is not None else next(iter(program.jobs))
+        peer = self._ready.result()
+        arguments = bind_parameters(program.jobs[name], args, params or {}, program.offer, peer.blobs)
+        handle: Future[JobHandle] = Future()
+
+        async def lead() -> None:
+            try:
+                running = peer.start(program, name, arguments, on_event)
+                made = JobHandle(self, running)
+                handle.set_result(made)
+            except BaseException as reason:
+                handle.set_exception(reason)
+                return
+            await running.ended.wait()
+            made._ended(peer.outcome(running))
+
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(lead(), self._loop)
+        return handle.result()
+
+    def run(self, script: str | Path | Program, *args: object, job: str | None = None, **params: object) -> Outcome:
+        """Run a script to its end. Raises ScriptError and ParameterError."""
+        return self.start(load_program(script), job, args, params).result()
+
+    def warm(self) -> None:
+        """Start the worker processes now, not when the first task needs them."""
+        self._post(lambda peer: peer.warm())
+
+    def _post(self, call: Callable[[LocalPeer], object]) -> None:
+        peer = self._ready.result()
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, peer)
+
+    def _main(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        try:
+            async with LocalPeer(installed(), self._settings) as peer:
+                self._ready.set_result(peer)
+                await self._stop.wait()
+        except BaseException as reason:
+            if not self._ready.done():
+                self._ready.set_exception(reason)
+                return
+            raise
+
+
+def load_program(script: str | Path | Program) -> Program:
+    """A program from its text, its file or itself.
+
+    A string with a `{` or a line break is a text, any other the path of a file. Raises ScriptError and OSError.
+    """
+    if isinstance(script, Program):
+        return script
+    if isinstance(script, str) and ("{" in script or "\n" in script):
+        return compile(script)
+    if isinstance(script, str) and not script.strip():
+        return compile(script)
+    path = Path(script)
+    return compile(path.read_text(encoding="utf-8"), str(path))
+
+
+_shared: Session | None = None
+_shared_lock = threading.Lock()
+
+
+def _shared_session() -> Session:
+    global _shared
+    with _shared_lock:
+        if _shared is None:
+            _shared = Session()
+            _shared.__enter__()
+            atexit.register(_shared.close)
+        return _shared
+
+
+def run(script: str | Path | Program, *args: object, job: str | None = None, **params: object) -> Outcome:
+    """Run a script to its end.
+
+    Args:
+        script: its text, the path of its file, or a compiled program.
+        args: values of the job's parameters by place.
+        job: name of the job to run; the first one by default.
+        params: values by name.
+
+    Raises:
+        ScriptError: the script has errors; nothing was run.
+        ParameterError: a parameter is missing, unknown or wrong.
+        OSError: the file cannot be read.
+    """
+    return _shared_session().run(script, *args, job=job, **params)
+
+
+async def run_async(script: str | Path | Program, *args: object, job: str | None = None, **params: object) -> Outcome:
+    """The same as `run`, for asyncio and trio; cancelling it cancels the job."""
+    program = load_program(script)
+    handle = await anyio.to_thread.run_sync(lambda: _shared_session().start(program, job, args, params))
+    try:
+        return await anyio.to_thread.run_sync(handle.result, abandon_on_cancel=True)
+    except BaseException:
+        handle.cancel()
+        raise

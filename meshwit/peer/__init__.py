@@ -1,0 +1,1 @@
+"""What one participant of the mesh is made of."""

@@ -1,0 +1,5 @@
+"""Blobs: bytes of any size, kept once per device under their content hash."""
+
+from meshwit.peer.blobs.store import BlobStore
+
+__all__ = ["BlobStore"]

@@ -1,0 +1,491 @@
+"""A pool of worker processes on an asyncio loop: performs what `PoolCore` decides, and moves the values.
+
+All calls are made, and all callbacks come, on the loop that entered the pool; nothing blocks and no thread is involved.
+A job layer keeps it fed: while ``wants_more()``, ``submit`` a batch; ``on_results`` brings the outcomes part by part.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import itertools
+import os
+import shutil
+import sys
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, assert_never
+
+import anyio
+import msgspec
+
+from meshwit.bench.cores import usable_cores
+from meshwit.bench.memory import usable_memory_bytes
+from meshwit.codec import Buffer, Codec, CodecError
+from meshwit.events import Lane
+from meshwit.peer.exec import pool_effects as do
+from meshwit.peer.exec.batches import Batch, BatchResults, OnResults, OpenBatch
+from meshwit.peer.exec.directories import make_directory, memory_root
+from meshwit.peer.exec.exit_causes import exit_cause
+from meshwit.peer.exec.frames import FrameError, frame, split_inline
+from meshwit.peer.exec.messages import (
+    Encoded,
+    Flush,
+    Freed,
+    Prepare,
+    Ready,
+    Recall,
+    Recalled,
+    Release,
+    Results,
+    Run,
+    Stop,
+    TaskFailure,
+    ToWorker,
+    read_from_worker,
+    write_message,
+)
+from meshwit.peer.exec.pool_core import PoolCore
+from meshwit.peer.exec.process_trees import ProcessTrees
+from meshwit.peer.exec.progress import Progress
+from meshwit.peer.exec.segments import SegmentError, Segments, segments_max
+from meshwit.peer.exec.worker_process import GRACE_S, WorkerProcess
+
+MEMORY_SHARE_MAX: Final = 0.9
+"""Of the usable memory, for a task without a limit of its own: it should fail before the system kills at random."""
+_END_S: Final = 10.0  # no longer is waited for a process that the system cannot end
+SEGMENT_SHARE: Final = 0.25
+"""Of the usable memory, for segments of the pool, and again of its workers; beyond, buffers go through the pipes."""
+
+
+class WorkerPool:
+    """See the module. ``async with`` it: leaving ends every worker process and all that they started."""
+
+    def __init__(
+        self,
+        size: int | None = None,
+        *,
+        loader: str = "meshwit.peer.exec.tasks:load",
+        codec: Codec | None = None,
+        codec_factory: str = "",
+        codec_setup: dict[str, Any] | None = None,
+        directory: Path | None = None,
+        idle_s: float = 60.0,
+        memory_max_bytes: int | None = None,
+        segments_bytes_max: int | None = None,
+        pipe_threads: bool | None = None,
+    ) -> None:
+        """Make a pool; starts nothing.
+
+        Args:
+            size: worker processes at most; by default one per usable core.
+            loader: ``module:function``, called in a worker with each step's program; returns what is called per item.
+            codec: for the values on this side.
+            codec_factory: ``module:function`` that returns the same codec in a worker; empty for native types.
+            codec_setup: plain values, the argument of that function.
+            directory: where shared files go; by default memory (``/dev/shm``), else the temporary directory.
+            idle_s: a worker without work ends after that time.
+            memory_max_bytes: limit of a task without its own; by default nine tenths of what is usable.
+            segments_bytes_max: memory for large buffers on their way, each direction.
+            pipe_threads: serve pipes by threads, as where the loop cannot.
+        """
+        self.size: Final = usable_cores() if size is None else size
+        self._core = PoolCore(self.size, idle_s=idle_s)
+        self._codec = codec or Codec()
+        usable = usable_memory_bytes()
+        self._memory_max_bytes = memory_max_bytes or int(usable * MEMORY_SHARE_MAX)
+        self._segments_bytes_max = segments_bytes_max or int(usable * SEGMENT_SHARE)
+        self._root = directory or memory_root()
+        self._pipe_threads = pipe_threads
+        self._config: dict[str, Any] = {"loader": loader, "codec": codec_factory, "codec_setup": codec_setup}
+        self._workers: list[WorkerProcess | None] = [None] * self.size
+        self._worked: list[tuple[int, float]] = [(0, 0.0)] * self.size
+        self._names = itertools.count(1)
+        self._programs: dict[int, tuple[Encoded, list[memoryview]]] = {}
+        self._open: dict[int, OpenBatch] = {}
+        self._settling: dict[int, asyncio.Future[None]] = {}
+        self._effects: deque[do.Effect] = deque()
+        self._performing = False
+        self._trees = ProcessTrees()
+        self._poll_timer: asyncio.TimerHandle | None = None
+        self._tick_timer: asyncio.TimerHandle | None = None
+        self._closing = False
+
+    async def __aenter__(self) -> WorkerPool:
+        """Make the shared directory. Raises OSError."""
+        self._loop = asyncio.get_running_loop()
+        self._directory = make_directory(self._root)
+        # Also where the program ends without leaving the pool.
+        self._remove_directory = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
+        count_max = segments_max()
+        self._segments = Segments(self._directory, "pool", self._segments_bytes_max, count_max)
+        self._config |= {
+            "path": [path or os.getcwd() for path in sys.path],
+            "python_path": os.environ.get("PYTHONPATH"),
+            "segments": str(self._directory),
+            "segments_bytes_max": self._segments_bytes_max // self.size,
+            "segments_count_max": max(4, count_max // self.size),
+        }
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End all workers; open batches are dropped."""
+        self._closing = True
+        with anyio.CancelScope(shield=True):
+            for timer in (self._poll_timer, self._tick_timer):
+                if timer is not None:
+                    timer.cancel()
+            for slot, worker in enumerate(self._workers):
+                if worker is not None:
+                    busy = not self._core.is_idle(slot)
+                    if not busy:
+                        self._send(slot, Stop())
+                    worker.kill_later(0.0 if busy else GRACE_S)
+            with anyio.move_on_after(_END_S):
+                while any(worker is not None for worker in self._workers):
+                    await anyio.sleep(0.002)
+            for batch_id in list(self._settling):
+                self._settle(batch_id)
+            self._segments.close()
+            self._remove_directory()
+
+    # What the job layer calls
+
+    def prepare(
+        self, step_id: int, program: object, *, timeout_s: float | None = None, memory_max_bytes: int | None = None
+    ) -> None:
+        """Make a step known.
+
+        Args:
+            step_id: unlike that of any step not released.
+            program: what the loader gets; large buffers in it are shared by all workers. Must stay as it is.
+            timeout_s: limit of wall time per task.
+            memory_max_bytes: limit per task, of its worker's processes together.
+
+        Raises:
+            CodecError: the program cannot cross.
+        """
+        header, buffers = self._codec.encode(program)
+        self._core.prepare(step_id, timeout_s, memory_max_bytes or self._memory_max_bytes)
+        places, inline = self._segments.place_all(buffers, f"step{step_id}")
+        self._programs[step_id] = (Encoded(header, places), inline)
+
+    def release(self, step_id: int) -> None:
+        """Forget a step whose batches have all finished. Raises ValueError if one has not."""
+        effects = self._core.release(step_id)
+        self._perform(effects)
+        self._forget(step_id)
+
+    def submit(self, batch: Batch, on_results: OnResults) -> None:
+        """Run a batch. ``on_results`` is called on the loop, in order of arrival, until it is finished.
+
+        An item that cannot cross fails; the others run.
+
+        Raises:
+            PoolFullError: more batches than ``wants_more`` asked for and the queue holds.
+            ValueError: the step is not prepared, or a batch of that id is open.
+        """
+        if batch.batch_id in self._open:
+            raise ValueError(f"batch {batch.batch_id} is open already")
+        record = OpenBatch(batch, on_results, self._codec)
+        effects: list[do.Effect] = []
+        if record.positions:
+            effects = self._core.submit(batch.step_id, batch.batch_id, record.positions, self._loop.time())
+            self._open[batch.batch_id] = record
+        if record.uncrossable or not record.positions:
+            failures = record.uncrossable
+            self._report(record, record.fail(list(failures), failures.values(), -1, not record.positions))
+        self._perform(effects)
+
+    def wants_more(self) -> int:
+        """How many more batches would run or be prefetched at once."""
+        return self._core.wants_more()
+
+    @property
+    def free_slots(self) -> int:
+        """How many slots have nothing to do."""
+        return self._core.free_slots()
+
+    def lanes(self, activity_of: Callable[[int], str]) -> list[Lane]:
+        """Return what each worker process does; ``activity_of`` names what a step applies."""
+        lanes = []
+        for slot, worker in enumerate(self._workers):
+            done, busy_s = self._worked[slot]
+            run = self._core.running(slot)
+            if worker is None or run is None:
+                lanes.append(Lane(slot, "idle", tasks_done=done, busy_s=busy_s))
+                continue
+            at, record = worker.progress(), self._open.get(run.batch_id)
+            item = None
+            if at is not None and record is not None and at.serial == run.serial and at.position < len(run.positions):
+                item = record.numbers[run.positions[at.position]]
+            state = "running" if at is not None and at.serial else "starting"
+            lanes.append(Lane(slot, state, activity_of(run.step_id), item, done, busy_s))
+        return lanes
+
+    def warm(self) -> None:
+        """Start all workers now."""
+        self._perform(self._core.warm(self._loop.time()))
+
+    async def take_back(self, batch_id: int) -> list[int]:
+        """Return the numbers of the items that had not started, and now never will here.
+
+        Takes about a millisecond, also while tasks run. Tasks that have killed a worker stay.
+        """
+        record = self._open.get(batch_id)
+        if record is None:
+            return []
+        if batch_id in self._settling:
+            raise RuntimeError(f"batch {batch_id} is being taken back already")
+        settled = self._settling[batch_id] = self._loop.create_future()
+        self._perform(self._core.take_back(batch_id))
+        try:
+            await settled
+        finally:
+            self._settling.pop(batch_id, None)
+        back, record.back = record.back, []
+        return back
+
+    def cancel(self, step_id: int) -> None:
+        """Drop a step and its batches: nothing more is delivered, tasks that run are killed with all they started."""
+        for batch_id in [key for key, record in self._open.items() if record.batch.step_id == step_id]:
+            del self._open[batch_id]
+            self._settle(batch_id)
+        self._perform(self._core.cancel(step_id, self._loop.time()))
+        self._forget(step_id)
+
+    # What workers say
+
+    def _frame(self, slot: int, worker: WorkerProcess, message: bytes, inline: memoryview) -> None:
+        try:
+            said = read_from_worker(message)
+            buffers = self._buffers(said.values, inline, worker.name) if isinstance(said, Results) else []
+        except (msgspec.MsgspecError, FrameError, SegmentError):
+            worker.kill(0.0)  # nothing that it says can be relied on
+            return
+        now = self._loop.time()
+        match said:
+            case Results():
+                effects = self._core.results(slot, said.serial, said.first, said.count, said.finished, now)
+                self._perform(effects, (said, buffers))
+            case Recalled():
+                self._perform(self._core.recalled(slot, said.serial, said.first, now))
+            case Ready():
+                self._perform(self._core.ready(slot, now))
+            case Freed():
+                self._segments.freed(said.names, worker.name)
+            case _:
+                assert_never(said)
+
+    def _buffers(self, values: Encoded, inline: memoryview, sender: str) -> list[Buffer]:
+        here = split_inline(values.places, inline)
+        return [next(here) if isinstance(p, int) else self._segments.view(p, sender) for p in values.places]
+
+    def _exited(self, slot: int, worker: WorkerProcess) -> None:
+        at = worker.progress()
+        self._workers[slot] = None
+        self._segments.gone(worker.name)
+        if self._closing:
+            return
+        effects = self._core.exited(
+            slot,
+            exit_cause(worker.returncode),
+            self._loop.time(),
+            serial=at.serial,
+            position=at.position,
+            loading_step=at.loading_step,
+            detail=worker.printed(),
+        )
+        self._perform(effects)
+
+    # Performing
+
+    def _perform(self, effects: list[do.Effect], arrived: tuple[Results, list[Buffer]] | None = None) -> None:
+        """Perform effects in order. A callback that submits adds to the end, so that order holds."""
+        self._effects.extend(effects)
+        if self._performing:
+            return
+        self._performing = True
+        try:
+            while self._effects:
+                self._perform_one(self._effects.popleft(), arrived)
+        finally:
+            self._performing = False
+        self._arm()
+
+    def _perform_one(self, effect: do.Effect, arrived: tuple[Results, list[Buffer]] | None) -> None:
+        match effect:
+            case do.SendRun():
+                self._send_run(effect)
+            case do.Deliver(batch_id, positions, slot, finished):
+                record = self._open.get(batch_id)
+                if record is not None and arrived is not None:
+                    self._report(record, self._results(record, positions, slot, finished, *arrived))
+            case do.Fail(batch_id, positions, failure, slot, finished):
+                record = self._open.get(batch_id)
+                if record is not None:
+                    failures = itertools.repeat(failure, len(positions))
+                    self._report(record, record.fail(positions, failures, slot, finished))
+            case do.TakenBack(batch_id, positions, settled, finished):
+                record = self._open.get(batch_id)
+                if record is not None:
+                    record.back += [record.numbers[position] for position in positions]
+                    if finished:
+                        del self._open[batch_id]
+                if settled:
+                    self._settle(batch_id)
+            case do.SendPrepare(slot, step_id):
+                self._send_prepare(slot, step_id)
+            case do.SendRecall(slot, serial):
+                self._send(slot, Recall(serial))
+            case do.SendFlush(slot):
+                self._send(slot, Flush())
+            case do.SendRelease(slot, step_id):
+                self._send(slot, Release(step_id))
+            case do.Spawn(slot):
+                self._spawn(slot)
+            case do.Kill(slot):
+                worker = self._workers[slot]
+                if worker is not None:
+                    worker.kill()
+            case do.StopWorker(slot):
+                self._send(slot, Stop())
+            case _:
+                assert_never(effect)
+
+    def _results(
+        self,
+        record: OpenBatch,
+        positions: Sequence[int],
+        slot: int,
+        finished: bool,
+        said: Results,
+        buffers: list[Buffer],
+    ) -> BatchResults:
+        names = record.numbers
+        numbers = (
+            names[positions.start : positions.stop] if isinstance(positions, range) else [names[p] for p in positions]
+        )
+        failures, outputs = said.failures, said.outputs
+        if failures:
+            failures = {numbers[at - said.first]: failure for at, failure in failures.items()}
+        if outputs:
+            outputs = {numbers[at - said.first]: text for at, text in outputs.items()}
+        seconds = array.array("f", said.seconds)
+        done, busy_s = self._worked[slot]
+        self._worked[slot] = (done + len(seconds), busy_s + sum(seconds))
+        encoded = (said.values.header, buffers)
+        return BatchResults(
+            record.batch.batch_id, numbers, failures, outputs, seconds, slot, finished, self._codec, encoded
+        )
+
+    def _report(self, record: OpenBatch, results: BatchResults) -> None:
+        if results.finished:
+            self._open.pop(results.batch_id, None)
+            self._settle(results.batch_id)
+        try:
+            record.on_results(results)
+        except Exception as error:
+            self._loop.call_exception_handler({"message": "a pool's on_results raised", "exception": error})
+
+    def _settle(self, batch_id: int) -> None:
+        settled = self._settling.get(batch_id)
+        if settled is not None and not settled.done():
+            settled.set_result(None)
+
+    def _spawn(self, slot: int) -> None:
+        name = f"w{next(self._names)}"
+        try:
+            self._workers[slot] = WorkerProcess(
+                {**self._config, "segments_name": name},
+                self._directory,
+                name,
+                partial(self._frame, slot),
+                partial(self._exited, slot),
+                pipe_threads=self._pipe_threads,
+            )
+        except OSError as error:
+            self._effects.extend(self._core.exited(slot, str(error), self._loop.time()))
+
+    def _send(self, slot: int, message: ToWorker, inline: Sequence[memoryview] = ()) -> None:
+        worker = self._workers[slot]
+        if worker is not None:
+            pieces = frame(write_message(message), inline)
+            dropped = self._segments.take_dropped(worker.name)
+            if dropped:
+                pieces += frame(write_message(Freed(dropped)))
+            worker.send(pieces)
+
+    def _send_prepare(self, slot: int, step_id: int) -> None:
+        worker = self._workers[slot]
+        if worker is None:
+            return
+        program, inline = self._programs[step_id]
+        self._segments.share(program.places, worker.name)
+        try:
+            self._send(slot, Prepare(step_id, program), inline)
+        except FrameError as error:
+            # The worker will answer its runs with "never prepared"; nobody can do better with such a program.
+            self._loop.call_exception_handler({"message": "a step's program is too large", "exception": error})
+
+    def _send_run(self, effect: do.SendRun) -> None:
+        worker = self._workers[effect.slot]
+        record = self._open.get(effect.batch_id)
+        if worker is None or record is None:
+            return
+        try:
+            header, buffers = record.encoded(effect.positions)
+            places, inline = self._segments.place_all(buffers, worker.name)
+            run = Run(effect.serial, effect.step_id, len(effect.positions), Encoded(header, places))
+            self._send(effect.slot, run, inline)
+        except (CodecError, FrameError) as error:
+            failure = TaskFailure("unencodable", type(error).__qualname__, str(error))
+            self._effects.extend(self._core.unsendable(effect.slot, effect.serial, failure, self._loop.time()))
+
+    def _forget(self, step_id: int) -> None:
+        if self._programs.pop(step_id, None) is not None:
+            self._segments.gone(f"step{step_id}")
+            self._segments.trim()
+
+    # Time
+
+    def _arm(self) -> None:
+        if self._closing:
+            return
+        if self._poll_timer is None:
+            interval_s = self._core.poll_interval_s()
+            if interval_s is not None:
+                self._poll_timer = self._loop.call_later(interval_s, self._poll)
+        due = self._core.next_deadline()
+        if due is not None and (self._tick_timer is None or due < self._tick_timer.when()):
+            if self._tick_timer is not None:
+                self._tick_timer.cancel()
+            self._tick_timer = self._loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._tick_timer = None
+        self._perform(self._core.tick(self._loop.time()))
+
+    def _poll(self) -> None:
+        self._poll_timer = None
+        seen: list[tuple[int, int, Progress]] = []
+        for slot, worker in enumerate(self._workers):
+            if worker is not None:
+                worker.look()
+                at = worker.progress() if self._workers[slot] is worker else None
+                if at is not None and at.serial:
+                    seen.append((slot, worker.pid, at))
+        memory = self._trees.memory_bytes(pid for _, pid, _ in seen)
+        now_ns = time.perf_counter_ns()
+        effects: list[do.Effect] = []
+        for slot, pid, at in seen:
+            ran_s = (now_ns - at.started_ns) * 1e-9
+            effects += self._core.observed(slot, at.serial, at.position, ran_s, memory.get(pid, 0), self._loop.time())
+        self._perform(effects)

@@ -1,0 +1,1 @@
+"""Scheduling: which items run where, and in batches of what size."""

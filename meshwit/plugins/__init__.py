@@ -1,0 +1,82 @@
+"""The controller SDK, and the controllers that ship with meshwit.
+
+A controller is a subclass of `Controller` whose `@activity` methods become activities of the language.
+"""
+
+from meshwit.blob import Blob as BlobHandle
+from meshwit.codec import WireType
+from meshwit.lang.offer import Operator
+from meshwit.lang.types import Member, ScriptType
+from meshwit.plugins.annotations import (
+    Array,
+    Blob,
+    BlobCollection,
+    Bool,
+    Byte,
+    DateTime,
+    DateTimeOffset,
+    Decimal,
+    Double,
+    DoubleCollection,
+    Float,
+    Guid,
+    Int,
+    IntCollection,
+    Long,
+    LongCollection,
+    Object,
+    SByte,
+    Script,
+    Short,
+    String,
+    StringCollection,
+    TimeSpan,
+    Tuple,
+    TupleCollection,
+    UInt,
+    ULong,
+    UShort,
+)
+from meshwit.plugins.context import Context
+from meshwit.plugins.controller import Controller, activity, clause, composite
+
+__all__ = [
+    "Array",
+    "Blob",
+    "BlobCollection",
+    "BlobHandle",
+    "Bool",
+    "Byte",
+    "Context",
+    "Controller",
+    "DateTime",
+    "DateTimeOffset",
+    "Decimal",
+    "Double",
+    "DoubleCollection",
+    "Float",
+    "Guid",
+    "Int",
+    "IntCollection",
+    "Long",
+    "LongCollection",
+    "Member",
+    "Object",
+    "Operator",
+    "SByte",
+    "Script",
+    "ScriptType",
+    "Short",
+    "String",
+    "StringCollection",
+    "TimeSpan",
+    "Tuple",
+    "TupleCollection",
+    "UInt",
+    "ULong",
+    "UShort",
+    "WireType",
+    "activity",
+    "clause",
+    "composite",
+]

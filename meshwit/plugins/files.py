@@ -1,0 +1,231 @@
+"""Files of the device that submitted the job, inside the folders that its owner allows.
+
+A path in a script means that device and no other, so all of these run there (`local`): what other devices are to work
+on is read into a blob, which travels. A relative path is taken from the first allowed folder, and paths given back are
+relative to it, with `/` between their parts, on every system. Links are followed, but never out of the folders.
+Nothing is ever deleted.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import mimetypes
+import os
+import re
+import shutil
+import stat
+import uuid
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+from meshwit.blob import SUFFIXES, size_text
+from meshwit.lang.types import STRING_CHARS_MAX
+from meshwit.plugins.annotations import Blob, Bool, Long, String, StringCollection
+from meshwit.plugins.context import Context
+from meshwit.plugins.controller import Controller, activity
+from meshwit.plugins.text import decode_text
+
+FOUND_MAX = 100_000
+"""Files that one pattern may find."""
+LOOKED_AT_MAX = 1_000_000
+"""Names that one pattern may look at."""
+TEXT_BYTES_MAX = 4 * STRING_CHARS_MAX
+"""No String is longer in any usual encoding."""
+HASHES = ("sha256", "sha512", "sha1", "md5", "blake2b", "blake2s", "sha3_256")
+DEFAULT_MEDIA_TYPE = "application/octet-stream"
+# What Python's own table lacks, or has only from some version on.
+_OTHER_TYPES = {".exr": "image/x-exr", ".hdr": "image/vnd.radiance", ".md": "text/markdown", ".wit": "text/plain"}
+_PACKED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+
+
+class Files(Controller):
+    """Files of the device that submitted the job."""
+
+    @activity(local=True, volatile=True)
+    def Glob(self, context: Context, pattern: String) -> StringCollection:
+        """The paths of all files that match a pattern such as `photos/**/*.jpg`, in order.
+
+        `*` is any part of a name, `?` one character, `[a-z]` one of several, `**` any number of folders. Names that
+        begin with a dot are found only where the pattern says the dot. Raises for more than 100,000 files.
+        """
+        parts = _pattern_parts(pattern)
+        root = _inside(context, ".")
+        found: set[str] = set()
+        for path in _Walk(context).matches(root, parts):
+            if len(found) >= FOUND_MAX:
+                raise ValueError(f'"{pattern}" matches more than {FOUND_MAX:,} files: make it narrower')
+            found.add(path.relative_to(root).as_posix())
+        return sorted(found)
+
+    @activity(local=True, volatile=True)
+    def Read(self, context: Context, path: String) -> Blob:
+        """The content of a file as a blob; its media type follows from the name."""
+        file = _existing(context, path)
+        return context.blobs.put_file(file, media_type_of(file.name))
+
+    @activity(local=True, volatile=True)
+    def ReadText(self, context: Context, path: String, encoding: String = "utf-8") -> String:
+        """The content of a file as a text of at most 16 million characters."""
+        file = _existing(context, path)
+        size = file.stat().st_size
+        if size > TEXT_BYTES_MAX:
+            raise ValueError(
+                f"{path} has {size_text(size)}, more than a String holds: use Files.Read, which has no limit"
+            )
+        return decode_text(file.read_bytes(), encoding, path)
+
+    @activity(local=True, effect=True)
+    def Write(self, context: Context, path: String, blob: Blob) -> String:
+        """Writes a blob to a file and returns its path; makes folders, replaces a file of that name as a whole."""
+        with blob.open() as source:
+            return _write(context, path, lambda file: shutil.copyfileobj(source, file, 1 << 20))
+
+    @activity(local=True, effect=True)
+    def WriteText(self, context: Context, path: String, text: String, encoding: String = "utf-8") -> String:
+        """Writes a text to a file and returns its path; makes folders, replaces a file of that name as a whole."""
+        try:
+            data = text.encode(encoding)
+        except LookupError:
+            raise ValueError(f'"{encoding}" is no text encoding: there are "utf-8", "latin-1" and others') from None
+        except UnicodeError as reason:
+            raise ValueError(f"the text cannot be written in {encoding}: {reason}") from None
+        return _write(context, path, lambda file: file.write(data))
+
+    @activity(local=True, volatile=True)
+    def Hash(self, context: Context, path: String, algorithm: String = "sha256") -> String:
+        """The hash of a file's content in hex digits: sha256, sha512, sha1, md5, blake2b, blake2s or sha3_256."""
+        if algorithm not in HASHES:
+            raise ValueError(f'there is no hash "{algorithm}" here: there are {", ".join(HASHES)}')
+        with _existing(context, path).open("rb") as file:
+            return hashlib.file_digest(file, algorithm).hexdigest()
+
+    @activity(local=True, volatile=True)
+    def Size(self, context: Context, path: String) -> Long:
+        """The size of a file in bytes."""
+        return _existing(context, path).stat().st_size
+
+    @activity(local=True, volatile=True)
+    def Exists(self, context: Context, path: String) -> Bool:
+        """Whether there is a file or folder of that name."""
+        return _inside(context, path).exists()
+
+    @activity(inline=True)
+    def Name(self, path: String) -> String:
+        """The last part of a path: `cat.jpg` of `photos/cat.jpg`."""
+        return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+
+
+@cache
+def _known_types() -> tuple[dict[str, str], mimetypes.MimeTypes]:
+    # A table of its own: the global one also reads files of the device, and the same name would mean different types.
+    own = _OTHER_TYPES | {suffix: media_type for media_type, suffix in SUFFIXES.items()}
+    return own, mimetypes.MimeTypes()
+
+
+def media_type_of(name: str) -> str:
+    """The media type that a file's name promises; `application/octet-stream` where it promises nothing."""
+    own, usual = _known_types()
+    found = own.get(Path(name).suffix.lower())
+    if found is not None:
+        return found
+    guessed, packed = usual.guess_type(name.lower(), strict=False)
+    return _PACKED.get(packed, DEFAULT_MEDIA_TYPE) if packed else guessed or DEFAULT_MEDIA_TYPE
+
+
+def _inside(context: Context, path: str) -> Path:
+    """The absolute path, links followed. Raises PermissionError outside the roots, ValueError for no path at all."""
+    if not path or "\0" in path:
+        raise ValueError("the path is empty" if not path else "the path has a NUL character")
+    try:
+        return context.inside_roots(path)
+    except PermissionError:
+        raise
+    except (OSError, RuntimeError) as reason:  # a loop of links is the one or the other, by version
+        raise ValueError(f'"{path}" is no path: {reason}') from None
+
+
+def _existing(context: Context, path: str) -> Path:
+    """An ordinary file: a pipe or a device would never end."""
+    file = _inside(context, path)
+    if file.is_file():
+        return file
+    if file.exists():
+        raise ValueError(f'"{path}" is a {"folder" if file.is_dir() else "device"}, not a file')
+    raise FileNotFoundError(f'there is no file "{path}" ({file})')
+
+
+def _write(context: Context, path: str, fill: Callable[[BinaryIO], object]) -> str:
+    file = _inside(context, path)
+    if path.endswith(("/", os.sep)) or file.is_dir():
+        raise ValueError(f'"{path}" is a folder: the name of a file is needed')
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.parent / f".{uuid.uuid4().hex}.part"
+    try:
+        with part.open("xb") as out:
+            fill(out)
+            out.flush()
+            os.fsync(out.fileno())
+        if file.exists():
+            part.chmod(stat.S_IMODE(file.stat().st_mode))
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    first = context.roots[0]
+    return (file.relative_to(first) if file.is_relative_to(first) else file).as_posix()
+
+
+def _pattern_parts(pattern: str) -> list[str]:
+    parts = [part for part in pattern.replace(os.sep, "/").split("/") if part not in ("", ".")]
+    if not parts or ".." in parts or pattern.startswith("/") or Path(pattern).is_absolute():
+        raise ValueError(f'the pattern "{pattern}" must be relative to the first allowed folder, without `..`')
+    # `**/**` means no more than `**`, and would look at each folder many times.
+    single = [part for part, after in zip(parts, [*parts[1:], ""], strict=True) if (part, after) != ("**", "**")]
+    return [*single, "*"] if single[-1] == "**" else single
+
+
+class _Walk:
+    """One search: counts what it looks at, and leaves out what leads outside."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._looked_at = 0
+
+    def matches(self, folder: Path, parts: list[str]) -> Iterator[Path]:
+        """The files below `folder` that the parts of a pattern describe; `**` does not follow links to folders."""
+        part, rest = parts[0], parts[1:]
+        if part == "**":
+            yield from self.matches(folder, rest)
+            for entry in self._entries(folder, "*"):
+                if entry.is_dir(follow_symlinks=False):
+                    yield from self.matches(Path(entry.path), parts)
+            return
+        for entry in self._entries(folder, part):
+            if rest:
+                if entry.is_dir() and self._is_inside(entry):
+                    yield from self.matches(Path(entry.path), rest)
+            elif entry.is_file() and self._is_inside(entry):
+                yield Path(entry.path)
+
+    def _entries(self, folder: Path, part: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as listing:
+                entries = list(listing)
+        except OSError:  # a folder that may not be read, or is gone meanwhile
+            return []
+        self._looked_at += len(entries)
+        if self._looked_at > LOOKED_AT_MAX:
+            raise ValueError(f"the pattern looks at more than {LOOKED_AT_MAX:,} names: make it narrower")
+        hidden = part.startswith(".")
+        return [e for e in entries if fnmatch.fnmatchcase(e.name, part) and (hidden or not e.name.startswith("."))]
+
+    def _is_inside(self, entry: os.DirEntry[str]) -> bool:
+        if not entry.is_symlink():
+            return True
+        try:
+            self._context.inside_roots(entry.path)
+        except (OSError, RuntimeError):
+            return False
+        return True

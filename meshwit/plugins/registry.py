@@ -1,0 +1,81 @@
+"""All controllers of a process, joined into one offer; and the code behind each activity.
+
+A name has one owner: two controllers that claim it are an error that names both, found when the registry is
+built and not when a script happens to use it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from meshwit.codec import WireType
+from meshwit.lang.offer import Activity, Offer, Operator
+from meshwit.lang.types import ScriptType
+from meshwit.plugins.controller import Controller, Implementation, read_controller
+
+
+class ControllerClash(Exception):  # noqa: N818 - the name says it
+    """Two controllers claim one name."""
+
+
+class Registry:
+    """Controllers by reference (`module:class`), with everything that they bring.
+
+    Attributes:
+        offer: what scripts are compiled against.
+        owners: activity or type name -> reference of the controller that brings it.
+    """
+
+    def __init__(self, controllers: Iterable[Controller]) -> None:
+        self.controllers: dict[str, Controller] = {}
+        self.owners: dict[str, str] = {}
+        self.implementations: dict[tuple[str, int], Implementation] = {}
+        types: list[ScriptType] = []
+        activities: list[Activity] = []
+        operators: list[Operator] = []
+        aliases: dict[str, str] = {}
+        for controller in controllers:
+            reference = f"{type(controller).__module__}:{type(controller).__qualname__}"
+            if reference in self.controllers:
+                continue
+            self.controllers[reference] = controller
+            found, code, renamed, symbols = read_controller(controller)
+            for kind in controller.types:
+                self._claim(f"type {kind.name}", reference)
+            for name in [one.name for one in found] + list(renamed):
+                self._claim(name, reference)
+            types += controller.types
+            activities += found
+            operators += controller.operators
+            aliases |= renamed
+            self.implementations |= code
+            for signature, name in symbols.items():
+                symbol, left, right = signature.split()
+                forms = next(one for one in found if one.name == name).forms
+                form = next(one for one in forms if [each.type for each in one.parameters[:2]] == [left, right])
+                operators.append(Operator(symbol, left, right, form.returns or "Object", activity=name))
+        functions = {key: code.function for key, code in self.implementations.items()}
+        self.offer = Offer(types, activities, operators, functions, aliases)
+
+    def _claim(self, name: str, reference: str) -> None:
+        owner = self.owners.setdefault(name, reference)
+        if owner != reference:
+            raise ControllerClash(f"`{name}` is claimed by two controllers, {owner} and {reference}: uninstall one")
+
+    def wire_types(self) -> list[WireType]:
+        """How the values of all types cross between processes."""
+        return [kind.wire for kind in self.offer.types.values() if kind.wire is not None]
+
+
+def load_controller(reference: str) -> Controller:
+    """The controller named `module:class`. Raises ImportError or TypeError with the reference."""
+    module, _, qualname = reference.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    if not (isinstance(found, type) and issubclass(found, Controller)):
+        raise TypeError(f"{reference} is no controller: it must be a subclass of meshwit.plugins.Controller")
+    make: Callable[[], Controller] = found
+    return make()

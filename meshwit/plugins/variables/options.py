@@ -1,0 +1,105 @@
+"""ProcessingOptions: how a Grid step is to be spread."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from meshwit.codec import WireType
+from meshwit.lang.types import Member, ScriptType, describe
+
+STRATEGIES = ("Adaptive", "Queued", "Balanced")
+ON_ERROR = ("Fail", "Skip")
+
+
+class ProcessingOptions(msgspec.Struct, frozen=True, rename="pascal"):
+    """How a Grid step is to be spread.
+
+    Attributes:
+        strategy: `Adaptive`, `Queued` or `Balanced`.
+        max_clients: at most so many peers; 0 for all.
+        can_run_in_parallel_on_client: whether one peer may run several tasks at a time.
+        retries: how often a task that failed is tried again, elsewhere where possible.
+        requires: capability expression that a peer must meet; empty for any.
+        on_error: `Fail` ends the step, `Skip` gives NULL for the item.
+        priority: jobs and steps of higher priority get slots first; 0 is usual.
+        time_limit: seconds that one task may take; 0 for no limit.
+        memory_limit: bytes that the worker process of a task may use; 0 for the device's own limit.
+    """
+
+    strategy: str = "Adaptive"
+    max_clients: int = 0
+    can_run_in_parallel_on_client: bool = True
+    retries: int = 0
+    requires: str = ""
+    on_error: str = "Fail"
+    priority: int = 0
+    time_limit: float = 0.0
+    memory_limit: int = 0
+
+    def __str__(self) -> str:
+        given = msgspec.to_builtins(self)
+        plain = msgspec.to_builtins(ProcessingOptions())
+        return "ProcessingOptions(" + ", ".join(f"{k}: {v}" for k, v in given.items() if v != plain[k]) + ")"
+
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_size(text: str) -> int:
+    """`"2GiB"`, `"500 MB"` or `"1000"` in bytes. Raises ValueError."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if found is None or found[2].upper() not in _UNITS:
+        raise ValueError(f'"{text}" is no size: write "500MB" or "2GiB"')
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def make_options(**given: Any) -> ProcessingOptions:
+    """Options from the named fields that scripts write. Raises ValueError with the reason."""
+    if given.get("Strategy") not in (None, *STRATEGIES):
+        raise ValueError(f"unknown strategy {describe(given['Strategy'])}: there are {', '.join(STRATEGIES)}")
+    if given.get("OnError") not in (None, *ON_ERROR):
+        raise ValueError(f"unknown OnError {describe(given['OnError'])}: there are {', '.join(ON_ERROR)}")
+    for field in ("MaxClients", "Retries", "TimeLimit"):
+        if given.get(field) is not None and given[field] < 0:
+            raise ValueError(f"{field} must not be negative, it is {given[field]}")
+    if isinstance(given.get("MemoryLimit"), str):
+        given["MemoryLimit"] = parse_size(given["MemoryLimit"])
+    try:
+        return msgspec.convert({key: value for key, value in given.items() if value is not None}, ProcessingOptions)
+    except msgspec.ValidationError as reason:
+        raise ValueError(f"these are no ProcessingOptions: {reason}") from None
+
+
+class ProcessingOptionsType(ScriptType):
+    """Options of a Grid step; a plain text names the strategy."""
+
+    name = "ProcessingOptions"
+    collection = False
+    literal_forms = '"Adaptive", "Queued" or "Balanced"'
+    members = {
+        field.encode_name: Member(kind, lambda value, name=field.name: getattr(value, name))
+        for field, kind in zip(
+            msgspec.structs.fields(ProcessingOptions),
+            ("String", "Int", "Bool", "Int", "String", "String", "Int", "Double", "Long"),
+            strict=True,
+        )
+    }
+    wire = WireType(
+        "ProcessingOptions",
+        ProcessingOptions,
+        msgspec.to_builtins,
+        lambda data: msgspec.convert(data, ProcessingOptions),
+    )
+
+    def holds(self, value: object) -> bool:
+        return isinstance(value, ProcessingOptions)
+
+    def literal(self, value: object) -> object:
+        if isinstance(value, str):
+            return make_options(Strategy=value)
+        if isinstance(value, dict):
+            return make_options(**value)
+        return self.coerce(value)

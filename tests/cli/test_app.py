@@ -1,0 +1,84 @@
+"""The command as a whole: help, version, unknown commands, bugs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import environment
+
+COMMANDS = ("run", "check", "fmt", "activities", "new", "version")
+
+
+def test_help_lists_the_commands_and_exit_codes(cli):
+    done = cli("--help")
+
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert command in done.stdout
+    assert "130  cancelled" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(cli, command):
+    done = cli(command, "--help")
+
+    assert done.returncode == 0
+    assert "Usage: " in done.stdout
+
+
+def test_help_imports_no_command_and_nothing_heavy():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "meshwit", "--help"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+    assert "meshwit.cli.app" in imported
+    assert not imported & {f"meshwit.cli.{command}" for command in COMMANDS}
+    assert not imported & {"rich", "numpy", "msgspec", "anyio", "asyncio", "meshwit.lang", "meshwit.plugins"}
+
+
+def test_version(cli):
+    assert cli("version").stdout.startswith("meshwit ")
+    assert cli("--version").stdout == cli("version").stdout
+    assert json.loads(cli("version", "--json").stdout)["python"]
+
+
+@pytest.mark.parametrize(("words", "hint"), [(("chek",), "check`"), (("job.wit",), "run job.wit`")])
+def test_an_unknown_command_is_answered_with_what_was_meant(cli, words, hint):
+    done = cli(*words)
+
+    assert done.returncode == 2
+    assert hint in done.stderr
+
+
+def test_no_command_shows_the_help(cli):
+    done = cli()
+
+    assert "Usage: " in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_the_commands(cli, shell):
+    env = {
+        "_MESHWIT_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": "meshwit ",
+        "COMP_CWORD": "1",
+        "_TYPER_COMPLETE_ARGS": "meshwit ",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv[0] = 'meshwit'; from meshwit.cli import main; main()"],
+        env=environment() | env,
+        capture_output=True,
+        text=True,
+    )
+
+    assert "activities" in done.stdout, done.stderr
