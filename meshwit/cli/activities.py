@@ -121,8 +121,8 @@ def _section(reference: str, registry: Registry, own: list[Activity]) -> Iterato
 
 
 def summary(doc: str) -> str:
-    """The first line of a documentation."""
-    return doc.strip().partition("\n")[0]
+    """The first paragraph of a documentation, on one line."""
+    return " ".join(doc.strip().partition("\n\n")[0].split())
 
 
 def _page(activity: Activity, aliases: list[str]) -> Iterator[str]:

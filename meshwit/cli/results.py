@@ -20,8 +20,8 @@ from meshwit.cli.sources import write_whole
 from meshwit.cli.terminal import count_text, one_line
 from meshwit.lang.program import CheckedJob
 from meshwit.lang.text import quote_text
-from meshwit.lang.types import ScriptType
-from meshwit.outcome import Outcome
+from meshwit.lang.types import CollectionType, ScriptType
+from meshwit.outcome import JobState, Outcome
 
 RETURNED = "returned"
 PARTIAL = ".partial"
@@ -46,12 +46,14 @@ class Results(NamedTuple):
         returned: the list of what `Return` sent; None if that is nothing.
         partial: folder of each step that did not finish -> how many items are in it.
         errors: what could not be written, one line each.
+        complete: whether the job came to its end.
     """
 
     variables: list[Result]
     returned: Result | None
     partial: dict[Path, int]
     errors: list[str]
+    complete: bool
 
 
 def result_names(job: CheckedJob) -> list[str]:
@@ -85,7 +87,7 @@ def collect(
             folder = out / f"{_file_stem(name)}{PARTIAL}"
             errors += _write_partial(folder, items)
             partial[folder] = len(items)
-    return Results(variables, returned, partial, errors)
+    return Results(variables, returned, partial, errors, outcome.state is JobState.COMPLETED)
 
 
 def _one_or_all(values: list[Any]) -> Any:
@@ -119,8 +121,10 @@ def _write_partial(folder: Path, items: dict[int, Any]) -> list[str]:
 
 
 def text_lines(results: Results) -> Iterator[str]:
-    """`name = value` for each result, short."""
+    """`name = value` for each result, short; what a job that did not complete never gave a value is left out."""
     for one in results.variables:
+        if one.value is None and not results.complete:
+            continue
         yield f"{one.name} = {_shown(one.value, one)}"
     if results.returned is not None:
         yield f"{RETURNED} = {_shown(_one_or_all(results.returned.value), results.returned)}"
@@ -138,7 +142,8 @@ def _shown(value: Any, result: Result) -> str:
 
 def _value_text(value: Any, kind: ScriptType | None) -> str:
     if isinstance(value, (list, tuple)) and len(value) > _ITEMS_SHOWN:
-        first = ", ".join(quote_text(item) for item in value[:_ITEMS_SHOWN])
+        element = kind.element_type if isinstance(kind, CollectionType) else None
+        first = ", ".join(quote_text(item, element) for item in value[:_ITEMS_SHOWN])
         return f"{one_line(f'[{first}', TEXT_CHARS)}, …] ({len(value):,} items)"
     return one_line(quote_text(value, kind), TEXT_CHARS)
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from meshwit.cli.exit_codes import ExitCode
 from meshwit.cli.results import notes, results_json, text_lines
 from meshwit.cli.run_job import Finished
 from meshwit.cli.run_options import RunOptions
-from meshwit.cli.terminal import duration_text, harmless, painted
+from meshwit.cli.terminal import duration_text, harmless, painted, wants_color
+from meshwit.lang.diagnostics import Diagnostic
 from meshwit.lang.program import CheckedJob, Program
-from meshwit.lang.render import to_json
-from meshwit.outcome import JobState, Outcome
+from meshwit.lang.render import render, to_json
+from meshwit.outcome import JobError, JobState, Outcome
+
+RUN_TIME_CODE = "WIT500"
+"""What all failures at run time have in common, beside the codes of the checker."""
 
 _EXIT_CODES = {
     JobState.COMPLETED: ExitCode.COMPLETED,
@@ -34,7 +39,7 @@ def print_report(finished: Finished, program: Program, job: CheckedJob, options:
             print(line)
     sys.stdout.flush()
     if outcome.error is not None and not options.as_json:
-        print(f"{painted('error', 'red', sys.stderr)}: {harmless(str(outcome.error))}", file=sys.stderr)
+        print("\n".join(_error_lines(outcome.error, program, options)), file=sys.stderr)
     for error in finished.results.errors:
         print(f"{painted('error', 'red', sys.stderr)}: {error}", file=sys.stderr)
     if not options.quiet:
@@ -43,6 +48,22 @@ def print_report(finished: Finished, program: Program, job: CheckedJob, options:
         print(_ending(outcome, finished.elapsed_s), file=sys.stderr)
     code = _EXIT_CODES[outcome.state]
     return ExitCode.FAILED if code is ExitCode.COMPLETED and finished.results.errors else code
+
+
+def _error_lines(error: JobError, program: Program, options: RunOptions) -> Iterator[str]:
+    """Why the job failed: the statement underlined, the item and where it ran; the traceback for who watches."""
+    failure = error.failure
+    where, *details = harmless(str(error)).splitlines()
+    if error.line:
+        diagnostic = Diagnostic(RUN_TIME_CODE, error.message, failure.span)
+        yield render(diagnostic, program.text, program.filename, wants_color(sys.stderr))
+    else:
+        yield f"{painted('error', 'red', sys.stderr)}: {where}"
+    yield from details
+    if failure.traceback and options.watch:
+        yield from harmless(failure.traceback).rstrip().splitlines()
+    elif failure.traceback:
+        yield "  --watch shows the traceback"
 
 
 def _ending(outcome: Outcome, elapsed_s: float) -> str:
@@ -69,7 +90,7 @@ def _error_json(outcome: Outcome) -> dict[str, Any] | None:
         return None
     failure = outcome.error.failure
     return {
-        "code": "WIT500",
+        "code": RUN_TIME_CODE,
         "message": outcome.error.message,
         "line": outcome.error.line,
         "activity": failure.activity,

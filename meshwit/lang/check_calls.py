@@ -40,6 +40,13 @@ class Given(msgspec.Struct, frozen=True):
     span: Span
 
 
+def no_value(call: Checked) -> str:
+    """What to say of a call that stands where a value is needed."""
+    made = call.expression
+    name = made.activity.name if isinstance(made, (ir.Invoke, ir.InvokeControl)) else ""
+    return f"`{name}` gives no value" if name else "this call gives no value"
+
+
 def literal_value(node: tree.Expression) -> object:
     """The Python value of a literal made of literals only; raises TypeError for anything else."""
     if isinstance(node, tree.Literal):
@@ -65,7 +72,7 @@ class Fitter:
         if WRONG in (value.type, wanted):
             return value.expression, "", span
         if value.type is None:
-            return None, "this call has no value", span
+            return None, no_value(value), span
         if value.literal is not None and wanted != OBJECT:
             return self._fit_literal(value.literal, wanted)
         if value.type == wanted or wanted == OBJECT:

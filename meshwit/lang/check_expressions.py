@@ -7,7 +7,7 @@ import itertools
 from meshwit.lang import program as ir
 from meshwit.lang import tree
 from meshwit.lang.arrows import task_arrow
-from meshwit.lang.check_calls import WRONG, Checked, Fitter, Given, describe_form, literal_value
+from meshwit.lang.check_calls import WRONG, Checked, Fitter, Given, describe_form, literal_value, no_value
 from meshwit.lang.findings import Findings, did_you_mean
 from meshwit.lang.offer import Activity, Form, Offer, Parameter, Role, Shape
 from meshwit.lang.scope import Scopes, Variable
@@ -70,11 +70,15 @@ class ExpressionChecker:
     # --- leaves ------------------------------------------------------------------------------------------------
 
     def _literal(self, node: tree.Literal) -> Checked:
-        value = node.value
+        value: object = node.value
         kind = self.offer.type_of(value)
         if type(value) is int and kind.name == OBJECT:
-            self.findings.error("WIT301", f"{value} is larger than any integer type holds", node.span)
-            return _POISON
+            kind = self.offer.types["Decimal"]
+            try:
+                value = kind.literal(value)
+            except ValueError as reason:
+                self.findings.error("WIT301", str(reason), node.span)
+                return _POISON
         return Checked(ir.Constant(value, kind.name), kind.name, node)
 
     def _array(self, node: tree.ArrayLiteral) -> Checked:
@@ -114,6 +118,9 @@ class ExpressionChecker:
         hops = self.scopes.touch(variable, write=False)
         return ir.Load(variable.id, hops, variable.slot, variable.type, variable.name, not variable.always_set, span)
 
+    def _no_value(self, call: Checked, span: Span) -> None:
+        self.findings.error("WIT306", no_value(call), span)
+
     # --- operators ---------------------------------------------------------------------------------------------
 
     def _binary(self, node: tree.Binary) -> Checked:
@@ -125,7 +132,7 @@ class ExpressionChecker:
         left_value, right_value = self.check(node.left), self.check(node.right)
         for side, source in ((left_value, node.left), (right_value, node.right)):
             if side.type is None:
-                self.findings.error("WIT306", "this call has no value", source.span)
+                self._no_value(side, source.span)
                 return _POISON
         if WRONG in (left_value.type, right_value.type):
             return _POISON
@@ -139,7 +146,9 @@ class ExpressionChecker:
             return value
         assert other.type is not None
         fitted, _, _ = self.fitter.fit(value, other.type, value.literal.span)
-        return value if fitted is None else Checked(fitted, other.type)
+        if fitted is None or (type(getattr(value.literal, "value", None)) is float and _is_integer(fitted)):
+            return value  # `n / 2.0` is meant in Double, though 2.0 would fit an Int
+        return Checked(fitted, other.type)
 
     def _operate(self, symbol: str, left: Checked, right: Checked, node: tree.Binary) -> Checked:
         offer, operators = self.offer, self.offer.operators
@@ -179,7 +188,7 @@ class ExpressionChecker:
         operand = self.check(node.operand)
         if operand.type in (None, WRONG):
             if operand.type is None:
-                self.findings.error("WIT306", "this call has no value", node.operand.span)
+                self._no_value(operand, node.operand.span)
             return _POISON
         assert operand.type is not None
         found = self.offer.operators.get((node.operator, "", operand.type))
@@ -199,7 +208,7 @@ class ExpressionChecker:
         name = node.name.text
         if target.type in (None, WRONG):
             if target.type is None:
-                self.findings.error("WIT306", "this call has no value", node.target.span)
+                self._no_value(target, node.target.span)
             return _POISON
         assert target.type is not None
         if target.type == OBJECT:
@@ -245,7 +254,12 @@ class ExpressionChecker:
         if node.binder is not None:
             self.findings.error("WIT404", f"`{name}` takes no `{node.binder.item.text} in ...`", node.binder.span)
             return _POISON
-        chosen = self.fitter.choose(node, activity, forms, self.given(node))
+        given = self.given(node)
+        if not given and name in self.offer.types:
+            listed = "; ".join(describe_form(name, form) for _, form in forms)
+            self.findings.error("WIT304", f"`{name}` needs arguments", node.span, help=f"the forms are: {listed}")
+            return Checked(ir.Constant(None, OBJECT), WRONG)
+        chosen = self.fitter.choose(node, activity, forms, given)
         if activity.inside_loop and self.scopes.loop_depth == 0:
             self.findings.error("WIT402", f"`{name}` stands outside of a loop", node.span, help="it belongs into the block of While, Loop, ForEach or Timer")
         if chosen is None:
@@ -350,7 +364,7 @@ class ExpressionChecker:
             return None
         source = self.check(node.binder.source)
         if source.type is None:
-            self.findings.error("WIT306", "this call has no value", node.binder.source.span)
+            self._no_value(source, node.binder.source.span)
             return None
         if source.type == WRONG:
             return source.expression, WRONG
@@ -420,6 +434,10 @@ class ExpressionChecker:
         if known is not None:
             self.findings.error("WIT204", f"`{name.text}` is already declared", name.span, help="names of blocks around it stay taken: choose another")
         return self.scopes.declare(name.text, type, name.span, with_value=with_value)
+
+
+def _is_integer(fitted: ir.Expression) -> bool:
+    return isinstance(fitted, ir.Constant) and type(fitted.value) is int
 
 
 def job_form(parameters: tuple[ir.JobParameter, ...]) -> Form:

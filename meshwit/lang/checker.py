@@ -58,9 +58,17 @@ def _check(text: str, offer: Offer, filename: str) -> tuple[ir.Program, list[Dia
     for job in file.jobs:
         made = JobChecker(offer, jobs, findings, sound=not syntax).job(job)
         checked.setdefault(made.name, made)
-    found = sorted(syntax + findings.found, key=lambda one: one.span)
+    found = sorted(syntax + _without_echoes(findings.found, syntax, text), key=lambda one: one.span)
     warnings = [one for one in found if one.severity is Severity.WARNING]
     return ir.Program(checked, warnings, text, filename, offer), found
+
+
+def _without_echoes(found: list[Diagnostic], syntax: list[Diagnostic], text: str) -> list[Diagnostic]:
+    """What the checker found, less what stands on the line of a syntax fault: most likely its echo."""
+    if not syntax:
+        return found
+    lines = {text.count("\n", 0, one.span[0]) for one in syntax}
+    return [one for one in found if text.count("\n", 0, one.span[0]) not in lines]
 
 
 class JobChecker:
@@ -121,7 +129,7 @@ class JobChecker:
             node = pending[position]
             position += 1
             if left is not None and node is not None:
-                self.findings.warn("WIT901", "this is never reached", node.span, help=f"`{_head(left)}` ends the block before it")
+                self.findings.warn("WIT901", "unreachable: this never runs", node.span, help=f"`{_head(left)}` ends the block before it")
                 left = None
             clauses: list[tree.Composite] = []
             if isinstance(node, tree.Composite):
@@ -243,7 +251,11 @@ class JobChecker:
                 self.expressions.check(one.call.binder.source)
                 self.expressions.declare(one.call.binder.item, OBJECT, with_value=True).read = True
             for argument in one.call.arguments:
-                self.expressions.check(argument.value)
+                if argument.name is not None and argument.name.text in self.offer.types and isinstance(argument.value, tree.Variable):
+                    declared = tree.Name(argument.value.name, argument.value.span)
+                    self.expressions.declare(declared, self._type(argument.name), with_value=True).read = True
+                else:
+                    self.expressions.check(argument.value)
             self.scopes.loop_depth += 1
             self._block(one.body)
             self.scopes.loop_depth -= 1

@@ -64,7 +64,7 @@ class Evaluator:
                 return self.combine([node.right], lambda right: apply(None, right), node.span)
             case ir.Operate():
                 assert node.left is not None
-                both = node.apply or self._dynamic_operator(node.symbol)
+                both = node.apply or self._dynamic_operator(node.symbol, node.left.type, node.right.type)
                 return self.combine([node.left, node.right], both, node.span)
             case ir.Logic():
                 return self._logic(node)
@@ -106,11 +106,11 @@ class Evaluator:
 
     # --- what only the values tell -----------------------------------------------------------------------------
 
-    def _dynamic_operator(self, symbol: str) -> Callable[[Any, Any], Any]:
+    def _dynamic_operator(self, symbol: str, left_type: str, right_type: str) -> Callable[[Any, Any], Any]:
         offer = self.offer
 
         def apply(left: Any, right: Any) -> Any:
-            a, b = offer.type_of(left), offer.type_of(right)
+            a, b = self._operand(left_type, left, right_type), self._operand(right_type, right, left_type)
             if symbol in ("==", "!="):
                 return _equal(offer, left, right, a, b) is (symbol == "==")
             for types in ((a.name, b.name), (a.name, OBJECT), (OBJECT, b.name)):
@@ -120,6 +120,15 @@ class Evaluator:
             raise ValueError(f"`{symbol}` does not work between {describe(left)} and {describe(right)}")
 
         return apply
+
+    def _operand(self, type: str, value: Any, other: str) -> ScriptType:
+        """The type of an operand: as declared, else that of the other side if it holds it; a whole number is a Long."""
+        if type != OBJECT:
+            return self.offer.types[type]
+        if other != OBJECT and value is not None and self.offer.types[other].holds(value):
+            return self.offer.types[other]
+        found = self.offer.type_of(value)
+        return self.offer.types["Long"] if found.name == "Int" else found
 
     def _dynamic_sign(self, symbol: str) -> Callable[[Any, Any], Any]:
         offer = self.offer

@@ -149,8 +149,8 @@ class Controller:
         """What to install before its activities can run, or empty."""
         if all(is_installed(module) for module in cls.modules):
             return ""
-        wanted = f"{cls.distribution}[{cls.extra}]" if cls.extra else " ".join(cls.modules)
-        return f"pip install '{wanted}'"
+        wanted = f"'{cls.distribution}[{cls.extra}]'" if cls.extra else " ".join(cls.modules)
+        return f"pip install {wanted}"
 
 
 class Implementation(msgspec.Struct, frozen=True):
@@ -212,7 +212,10 @@ def _line(method: Callable[..., Any]) -> int:
 def read_form(method: Callable[..., Any], note: Declared) -> tuple[Form, int | None]:
     """The form that a method's signature describes, and which parameter takes the `Context`. Raises TypeError."""
     control = bool(note.properties.get("control"))
-    signature = inspect.signature(method, eval_str=True)
+    try:
+        signature = inspect.signature(method, eval_str=True)
+    except NameError as reason:
+        raise TypeError(f"{method.__qualname__}: an annotation cannot be read: {reason}") from None
     parameters: list[Parameter] = []
     context_at: int | None = None
     roles: set[Role] = set()
@@ -225,6 +228,8 @@ def read_form(method: Callable[..., Any], note: Declared) -> tuple[Form, int | N
         if control and given.name == "clauses":
             continue
         mark = _read(method, given.annotation, given.name)
+        if mark is None:
+            raise TypeError(f"{method.__qualname__}: parameter `{given.name}` is annotated as None")
         optional = given.default is not inspect.Parameter.empty
         rest = given.kind is inspect.Parameter.VAR_POSITIONAL
         role = mark.role if isinstance(mark, Takes) else Role.VALUE
@@ -234,7 +239,9 @@ def read_form(method: Callable[..., Any], note: Declared) -> tuple[Form, int | N
         parameters.append(Parameter(given.name, kind, role, optional, default, rest))
     returns: str | None = None
     if not control:
-        result = read_annotation(signature.return_annotation, result=True)
+        if signature.return_annotation is inspect.Signature.empty:
+            raise TypeError(f"{method.__qualname__}: what it returns has no annotation; `-> None` if it is nothing")
+        result = _read(method, signature.return_annotation)
         returns = result.name if isinstance(result, Script) else None
     shape = Shape.TRANSFORM if Role.ARROW in roles else Shape.COMPOSITE if Role.BODY in roles else Shape.CALL
     if note.clause:
@@ -242,11 +249,9 @@ def read_form(method: Callable[..., Any], note: Declared) -> tuple[Form, int | N
     return Form(tuple(parameters), returns, shape), context_at
 
 
-def _read(method: Callable[..., Any], annotation: Any, name: str) -> Script | Takes:
+def _read(method: Callable[..., Any], annotation: Any, parameter: str = "") -> Script | Takes | None:
     try:
-        mark = read_annotation(annotation)
+        return read_annotation(annotation, result=not parameter)
     except TypeError as reason:
-        raise TypeError(f"{method.__qualname__}: parameter `{name}`: {reason}") from None
-    if mark is None:
-        raise TypeError(f"{method.__qualname__}: parameter `{name}` is annotated as None")
-    return mark
+        what = f"parameter `{parameter}`" if parameter else "what it returns"
+        raise TypeError(f"{method.__qualname__}: {what}: {reason}") from None

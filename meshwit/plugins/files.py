@@ -22,18 +22,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from meshwit.blob import SUFFIXES, size_text
-from meshwit.lang.types import STRING_CHARS_MAX
 from meshwit.plugins.annotations import Blob, Bool, Long, String, StringCollection
 from meshwit.plugins.context import Context
 from meshwit.plugins.controller import Controller, activity
-from meshwit.plugins.text import decode_text
+from meshwit.plugins.text import TEXT_BYTES_MAX, decode_text
 
 FOUND_MAX = 100_000
 """Files that one pattern may find."""
 LOOKED_AT_MAX = 1_000_000
 """Names that one pattern may look at."""
-TEXT_BYTES_MAX = 4 * STRING_CHARS_MAX
-"""No String is longer in any usual encoding."""
 HASHES = ("sha256", "sha512", "sha1", "md5", "blake2b", "blake2s", "sha3_256")
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
 # What Python's own table lacks, or has only from some version on.

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from meshwit.codec import WireType
-from meshwit.lang.offer import Activity, Offer, Operator
-from meshwit.lang.types import ScriptType
+from meshwit.lang.offer import Activity, Form, Offer, Operator, Parameter
+from meshwit.lang.types import CollectionType, ScriptType
 from meshwit.plugins.controller import Controller, Implementation, read_controller
 
 
@@ -56,8 +56,22 @@ class Registry:
                 forms = next(one for one in found if one.name == name).forms
                 form = next(one for one in forms if [each.type for each in one.parameters[:2]] == [left, right])
                 operators.append(Operator(symbol, left, right, form.returns or "Object", activity=name))
+        for kind in types:
+            if kind.collection:
+                self._add_collection(kind, activities)
         functions = {key: code.function for key, code in self.implementations.items()}
         self.offer = Offer(types, activities, operators, functions, aliases)
+
+    def _add_collection(self, element: ScriptType, activities: list[Activity]) -> None:
+        """The constructor that every collection type has."""
+        kind = CollectionType(element)
+        doc = f"A collection of {element.name} values, from an array."
+        owner = self.owners[f"type {element.name}"]
+        form = Form((Parameter("values", "Array"),), kind.name)
+        for name in (kind.name, *kind.aliases):
+            self._claim(name, owner)
+            activities.append(Activity(name, (form,), owner, doc=doc, inline=True))
+            self.implementations[name, 0] = Implementation(kind.literal, None, kind.name)
 
     def _claim(self, name: str, reference: str) -> None:
         owner = self.owners.setdefault(name, reference)

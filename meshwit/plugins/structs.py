@@ -23,6 +23,9 @@ from meshwit.lang.text import quote_text
 from meshwit.lang.types import Member, ScriptType
 from meshwit.plugins.annotations import Script, read_annotation
 
+_BY_CLASS: dict[type, StructType] = {}
+"""For the text of a struct inside another."""
+
 
 class StructType(ScriptType):
     """The script type whose values are the instances of one frozen struct.
@@ -46,6 +49,7 @@ class StructType(ScriptType):
             member_name(field): Member(_type_name(name, field, hints[field]), operator.attrgetter(field))
             for field in self._fields
         }
+        _BY_CLASS[python_type] = self
         self.wire = WireType(name, python_type, self._encode, self._decode)
 
     def holds(self, value: object) -> bool:
@@ -54,7 +58,8 @@ class StructType(ScriptType):
 
     def text(self, value: Any) -> str:
         """The value with its members, as a script could name them."""
-        shown = (f"{member_name(field)}: {quote_text(getattr(value, field))}" for field in self._fields)
+        values = ((field, getattr(value, field)) for field in self._fields)
+        shown = (f"{member_name(field)}: {quote_text(held, _BY_CLASS.get(type(held)))}" for field, held in values)
         return f"{self.name}({', '.join(shown)})"
 
     def _encode(self, value: Any) -> object:

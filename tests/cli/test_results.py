@@ -116,6 +116,7 @@ def test_partial_results_are_kept(tmp_path, store):
 
     results = collect(outcome, job(("images", "BlobCollection")), TYPES, tmp_path)
 
+    assert lines(results) == []
     assert (tmp_path / "images.partial" / "0003.png").read_bytes() == b"i"
     items = json.loads((tmp_path / "images.partial" / "items.json").read_text())
     assert items["3"]["file"] == str(tmp_path / "images.partial" / "0003.png")

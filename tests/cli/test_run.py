@@ -204,8 +204,8 @@ def test_a_failed_job_says_why_and_keeps_what_it_had(cli, script):
     done = cli("run", name)
     assert done.returncode == 1
     assert "before = 1" in done.stdout
-    assert "it is broken" in done.stderr
-    assert "job.wit:6: it is broken" in done.stderr
+    assert "error[WIT500]: it is broken" in done.stderr
+    assert "job.wit:6:5" in done.stderr
     assert "failed after" in done.stderr
 
     record = json.loads(cli("run", name, "--json").stdout)

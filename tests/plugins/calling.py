@@ -1,6 +1,10 @@
 """Calls activities as a worker process does, without one: arguments fitted to a form, values through the codec."""
 
+import importlib.util
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from meshwit.codec import Codec
 from meshwit.peer.blobs.store import BlobStore
@@ -8,6 +12,14 @@ from meshwit.plugins.context import Context
 from meshwit.plugins.controller import Controller
 from meshwit.plugins.registry import Registry
 from meshwit.plugins.variables import Variables
+
+
+def photo_file(name: str) -> Path:
+    """A photograph that scikit-learn ships, `china.jpg` or `flower.jpg`; skips the module where it is not installed."""
+    found = importlib.util.find_spec("sklearn")
+    if found is None or found.origin is None:
+        pytest.skip("the photographs are scikit-learn's", allow_module_level=True)
+    return Path(found.origin).parent / "datasets" / "images" / name
 
 
 class Desk:

@@ -1,19 +1,17 @@
 """Image activities on real photographs: what comes out, the same bits every time, and what is refused."""
 
-import importlib.util
 import io
 import struct
 import subprocess
 import sys
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("PIL")
 
-from calling import Desk
+from calling import Desk, photo_file
 from PIL import Image as Pillow
 from PIL import ImageCms
 
@@ -22,7 +20,7 @@ from meshwit.plugins.image.controller import Images
 from meshwit.plugins.image.filters import FILTERS
 from meshwit.plugins.variables.simple import Color
 
-PHOTO = Path(importlib.util.find_spec("sklearn").origin).parent / "datasets" / "images" / "china.jpg"
+PHOTO = photo_file("china.jpg")
 
 
 @pytest.fixture

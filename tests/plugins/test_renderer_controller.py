@@ -135,3 +135,9 @@ def test_mitsuba_is_not_loaded_before_it_renders():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"
+
+
+def test_text_of_a_frame_inside_a_tile(desk):
+    tile = desk("Tile", desk("Frame", 3, 9), 0, 0, 5, 4)
+    shown = "Number: 3, Count: 9, Width: 320, Height: 180, Samples: 16, Scene: NULL"
+    assert desk.text("Tile", tile) == f"Tile(Frame: Frame({shown}), X: 0, Y: 0, Width: 5, Height: 4)"

@@ -89,7 +89,7 @@ def test_matches_and_replacements(desk: Desk) -> None:
     assert desk("Text.Replace", "a.b.c", ".", "->") == "a->b->c"
     assert desk("Text.ReplacePattern", "ab", "(?P<x>a)|(b)", r"[\g<x>\2\\\t]") == "[a\\\t][b\\\t]"
     for wrong in (r"x\2", r"x\g<y>", r"x\q", "x\\"):
-        with pytest.raises(ValueError, match="at character 2 of the replacement .* no such group"):
+        with pytest.raises(ValueError, match=r"at character 2 of the replacement .* no such group"):
             desk("Text.ReplacePattern", "a", "(a)", wrong)
     with pytest.raises(ValueError, match="replaced is empty"):
         desk("Text.Replace", "a", "", "b")

@@ -1,8 +1,5 @@
 """Video activities: films of real pictures that decode to those pictures, the same bytes every time."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -10,14 +7,14 @@ pytest.importorskip("av")
 pytest.importorskip("PIL")
 
 import av
-from calling import Desk
+from calling import Desk, photo_file
 
 from meshwit.plugins.image import load_image
 from meshwit.plugins.image.controller import Images
 from meshwit.plugins.video import encoding
 from meshwit.plugins.video.controller import Videos
 
-PHOTO = Path(importlib.util.find_spec("sklearn").origin).parent / "datasets" / "images" / "flower.jpg"
+PHOTO = photo_file("flower.jpg")
 COUNT, WIDTH, HEIGHT = 13, 96, 64
 
 

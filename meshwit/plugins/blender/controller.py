@@ -67,7 +67,7 @@ class Render(Controller):
     modules = ("bpy", "PIL", "av")
     extra = "blender"
 
-    @activity(local=True)
+    @activity(local=True, volatile=True)
     def Scene(self, context: Context, path: String) -> RenderSceneRef:
         """A `.blend` file of the device that leads the job; the file must be in an allowed folder."""
         return checked_blend(context.blobs.put_file(existing_file(context, path), BLEND_MEDIA_TYPE))

@@ -66,7 +66,7 @@ class Images(Controller):
     modules = ("PIL",)
     extra = "media"
 
-    @activity(local=True)
+    @activity(local=True, volatile=True)
     def Open(self, context: Context, path: String) -> Image:
         """The picture in a file of the device that leads the job, as it is; the file must be in an allowed folder."""
         file = existing_file(context, path)
@@ -207,7 +207,7 @@ class Images(Controller):
             return Pillow.new("RGB", size, (color.r, color.g, color.b))
         return Pillow.new("RGBA", size, (color.r, color.g, color.b, color.a))
 
-    @activity(local=True)
+    @activity(local=True, effect=True)
     def Save(self, context: Context, image: Image, path: String) -> None:
         """Writes the picture to a file of the device that leads the job, in the format that the file's name ends in."""
         kind = _FORMATS.get(PurePath(path).suffix.lower())

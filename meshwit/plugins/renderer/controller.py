@@ -158,7 +158,7 @@ class Renderer(Controller):
         parts = ((_place(one.tile), np.asarray(load_image(one.image).convert("RGB"))) for one in tiles)
         return assemble(parts, frame.width, frame.height)
 
-    @activity(local=True)
+    @activity(local=True, volatile=True)
     def Scene(self, context: Context, path: String) -> Blob:
         """A Mitsuba scene, `.xml`, with the meshes and textures it names, from an allowed folder of the leading device.
 

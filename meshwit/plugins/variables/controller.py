@@ -205,11 +205,9 @@ class Variables(Controller):
         )
 
     @activity(inline=True)
-    def Zip(self, *collections: Array) -> TupleCollection:
+    def Zip(self, first: Array, second: Array, *more: Array) -> TupleCollection:
         """Tuples of the first items, the second items and so on, as many as the shortest collection has."""
-        if len(collections) < 2:
-            raise ValueError("Zip takes at least two collections")
-        return list(zip(*collections, strict=False))
+        return list(zip(first, second, *more, strict=False))
 
 
 def _span(**parts: int) -> datetime.timedelta:

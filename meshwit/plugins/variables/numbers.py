@@ -43,7 +43,7 @@ class IntegerType(ScriptType):
 
     def coerce(self, value: object) -> object:
         if type(value) is not int:
-            raise ValueError(f"{describe(value)} is no whole number")
+            raise ValueError(f"{describe(value)} is no {self.name}, which holds whole numbers")
         if not self.low <= value <= self.high:
             raise ValueError(f"{describe(value)} does not fit {self.name}, which holds {self.low} to {self.high}")
         return value
@@ -92,7 +92,7 @@ class FloatingType(ScriptType):
         if type(value) is float:
             return self.rounded(value)
         if type(value) is not int:
-            raise ValueError(f"{describe(value)} is no number")
+            raise ValueError(f"{describe(value)} is no {self.name}, which holds numbers")
         try:
             result = self.rounded(float(value))
         except OverflowError:
@@ -163,7 +163,7 @@ class DecimalType(ScriptType):
     def bounded(self, value: decimal.Decimal) -> decimal.Decimal:
         """The value, if it is within range. Raises ValueError."""
         if not value.is_finite() or abs(value) > DECIMAL_MAX:
-            raise ValueError(f"{value} does not fit Decimal, which ends at 7.9e28")
+            raise ValueError(f"{describe(float(value))} is out of the range of Decimal, which ends at 7.9e28")
         return value
 
     def explicit(self, value: object) -> decimal.Decimal:
@@ -350,9 +350,9 @@ def number_range(kind: ScriptType, start: Any, stop: Any, step: Any, items_max: 
     if isinstance(kind, IntegerType):
         whole = range(start, stop, step)
         if len(whole) > items_max:
-            raise ValueError(f"a range of {len(whole):,} items; at most {items_max:,} are allowed")
+            raise ValueError(f"a range of {len(whole):,} items is too large: at most {items_max:,} are allowed")
         return list(whole)
     count = max(0, math.ceil((stop - start) / step))
     if count > items_max:
-        raise ValueError(f"a range of {count:,} items; at most {items_max:,} are allowed")
+        raise ValueError(f"a range of {count:,} items is too large: at most {items_max:,} are allowed")
     return [kind.coerce(start + step * position) for position in range(count)]

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from meshwit.codec import WireType
+from meshwit.lang.findings import did_you_mean
 from meshwit.lang.types import Member, ScriptType, describe
 
 STRATEGIES = ("Adaptive", "Queued", "Balanced")
@@ -59,9 +60,9 @@ def parse_size(text: str) -> int:
 def make_options(**given: Any) -> ProcessingOptions:
     """Options from the named fields that scripts write. Raises ValueError with the reason."""
     if given.get("Strategy") not in (None, *STRATEGIES):
-        raise ValueError(f"unknown strategy {describe(given['Strategy'])}: there are {', '.join(STRATEGIES)}")
+        raise ValueError(_unknown("strategy", given["Strategy"], STRATEGIES))
     if given.get("OnError") not in (None, *ON_ERROR):
-        raise ValueError(f"unknown OnError {describe(given['OnError'])}: there are {', '.join(ON_ERROR)}")
+        raise ValueError(_unknown("OnError", given["OnError"], ON_ERROR))
     for field in ("MaxClients", "Retries", "TimeLimit"):
         if given.get(field) is not None and given[field] < 0:
             raise ValueError(f"{field} must not be negative, it is {given[field]}")
@@ -71,6 +72,11 @@ def make_options(**given: Any) -> ProcessingOptions:
         return msgspec.convert({key: value for key, value in given.items() if value is not None}, ProcessingOptions)
     except msgspec.ValidationError as reason:
         raise ValueError(f"these are no ProcessingOptions: {reason}") from None
+
+
+def _unknown(what: str, value: object, known: tuple[str, ...]) -> str:
+    near = did_you_mean(str(value), known)
+    return f"unknown {what} {describe(value)}: " + (near.replace("`", '"') if near else f"there are {', '.join(known)}")
 
 
 class ProcessingOptionsType(ScriptType):

@@ -224,7 +224,7 @@ SIMPLE: tuple[ScriptType, ...] = (
 
 def _joined(left: str, right: str) -> str:
     if len(left) + len(right) > STRING_CHARS_MAX:
-        raise ValueError(f"a text of {len(left) + len(right):,} characters; at most {STRING_CHARS_MAX:,} are allowed")
+        raise ValueError(f"a text of {len(left) + len(right):,} characters is too long: at most {STRING_CHARS_MAX:,} are allowed")
     return left + right
 
 

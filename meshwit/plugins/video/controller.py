@@ -105,7 +105,7 @@ class Videos(Controller):
                 encoding.encode_film(_all_pictures(videos), path, fps, crf=18)
             return context.blobs.put_file(path, "video/mp4")
 
-    @activity(local=True)
+    @activity(local=True, volatile=True)
     def Open(self, context: Context, path: String) -> Video:
         """The film in a file of the device that leads the job, as it is; the file must be in an allowed folder."""
         file = existing_file(context, path)
@@ -116,7 +116,7 @@ class Videos(Controller):
         """The film that a blob holds, such as `Files.Read` gives; fails if it is none, or is broken."""
         return blob.retyped(decoding.identify(blob))
 
-    @activity(local=True)
+    @activity(local=True, effect=True)
     def Save(self, context: Context, video: Video, path: String) -> None:
         """Writes the film to a file of the device that leads the job; its name must end as the film's format does."""
         endings = _SUFFIXES.get(video.media_type, (video.suffix,))

@@ -8,25 +8,21 @@ keep a pattern from going back.
 from __future__ import annotations
 
 import re
-import sys
-import unicodedata
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache
 from typing import Any
 
 from meshwit.lang.text import text_of
 from meshwit.lang.types import COLLECTION_ITEMS_MAX, STRING_CHARS_MAX, describe
 from meshwit.plugins.annotations import Array, Blob, Bool, Int, Object, String, StringCollection, TupleCollection
 from meshwit.plugins.controller import Controller, activity
+from meshwit.plugins.text.patterns import compiled, replaced, replacement_parts
+from meshwit.plugins.text.words import merged, ranked, words
 
-PATTERN_CHARS_MAX = 1000
 PATTERN_TIMEOUT_S = 60.0
+TEXT_BYTES_MAX = 4 * STRING_CHARS_MAX
+"""No String is longer in any usual encoding."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
-_PLAIN_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
-_REFERENCE = re.compile(r"\\(?:(\d{1,2})|g<(\w+)>|([\\nt])|)")
-_ESCAPED = {"\\": "\\", "n": "\n", "t": "\t"}
 _PLACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _PLACE_INSIDE = re.compile(r"(\d{1,4})(?::(0?\d{0,3})(?:\.(\d{1,2}))?)?")
 
@@ -39,7 +35,7 @@ class Text(Controller):
     @activity
     def WordCount(self, text: String) -> Int:
         """How many words a text has: runs of letters and digits of any script, `don't` being one."""
-        return sum(1 for _ in _words(text))
+        return sum(1 for _ in words(text))
 
     @activity
     def WordFrequencies(self, text: String, top: Int | None = None) -> TupleCollection:
@@ -47,7 +43,7 @@ class Text(Controller):
 
         With `top` only so many.
         """
-        return _ranked(Counter(_words(text)), top)
+        return ranked(Counter(words(text)), top)
 
     @activity
     def MergeFrequencies(self, collections: Array, top: Int | None = None) -> TupleCollection:
@@ -55,25 +51,20 @@ class Text(Controller):
 
         With `top` only so many.
         """
-        total: Counter[str] = Counter()
-        for position, collection in enumerate(collections):
-            for item in () if collection is None else _iterable(collection, position):
-                word, count = _frequency(item, position)
-                total[word] += count
-        return _ranked(total, top)
+        return ranked(merged(collections), top)
 
     # --- patterns ----------------------------------------------------------------------------------------------
 
     @activity(timeout_s=PATTERN_TIMEOUT_S)
     def Search(self, text: String, pattern: String, ignoreCase: Bool = False) -> TupleCollection:
         """Tuples (line number, line) of the lines in which a regular expression is found; lines count from 1."""
-        found = _compiled(pattern, ignoreCase)
+        found = compiled(pattern, ignoreCase)
         return [(number, line) for number, line in enumerate(_lines(text), 1) if found.search(line)]
 
     @activity(timeout_s=PATTERN_TIMEOUT_S)
     def Matches(self, text: String, pattern: String, ignoreCase: Bool = False) -> StringCollection:
         """All that a regular expression matches in a text, from left to right, none overlapping."""
-        return [match[0] for match in _compiled(pattern, ignoreCase).finditer(text)]
+        return [match[0] for match in compiled(pattern, ignoreCase).finditer(text)]
 
     @activity(timeout_s=PATTERN_TIMEOUT_S)
     def ReplacePattern(self, text: String, pattern: String, replacement: String, ignoreCase: Bool = False) -> String:
@@ -81,8 +72,8 @@ class Text(Controller):
 
         In the replacement `\1` is the first group, `\g<name>` one with a name, `\\` a backslash.
         """
-        compiled = _compiled(pattern, ignoreCase)
-        return _assembled(_replaced(text, compiled, _replacement_parts(replacement, compiled)))
+        found = compiled(pattern, ignoreCase)
+        return _assembled(replaced(text, found, replacement_parts(replacement, found)))
 
     # --- joining and splitting ---------------------------------------------------------------------------------
 
@@ -126,6 +117,8 @@ class Text(Controller):
     @activity
     def Decode(self, blob: Blob, encoding: String = "utf-8") -> String:
         """The text that a blob holds: for files that were read by Files.Read and are worked on elsewhere."""
+        if blob.size > TEXT_BYTES_MAX:
+            raise ValueError(f"{blob} holds more than a String can: at most {STRING_CHARS_MAX:,} characters")
         return decode_text(blob.read(), encoding, str(blob))
 
     # --- one text ----------------------------------------------------------------------------------------------
@@ -200,87 +193,9 @@ def _assembled(parts: Iterable[str]) -> str:
     return "".join(taken)
 
 
-def _replacement_parts(replacement: str, pattern: re.Pattern[str]) -> list[str | int]:
-    """Texts and numbers of groups. Python's own reading of it is done anew for each match, up to version 3.11."""
-    parts: list[str | int] = []
-    end = 0
-    for found in _REFERENCE.finditer(replacement):
-        number, name, character = found.groups()
-        group = int(number) if number else pattern.groupindex.get(name or "", -1)
-        if character is None and not 0 <= group <= pattern.groups:
-            where = f"at character {found.start() + 1} of the replacement {describe(replacement)}"
-            raise ValueError(f"{found[0]} {where}: the pattern has no such group, and a backslash is written twice")
-        parts += [replacement[end : found.start()], group if character is None else _ESCAPED[character]]
-        end = found.end()
-    return [part for part in (*parts, replacement[end:]) if part != ""]
-
-
-def _replaced(text: str, pattern: re.Pattern[str], parts: list[str | int]) -> Iterator[str]:
-    end = 0
-    for match in pattern.finditer(text):
-        yield text[end : match.start()]
-        for part in parts:
-            yield part if isinstance(part, str) else match[part] or ""
-        end = match.end()
-    yield text[end:]
-
-
 def _lines(text: str) -> list[str]:
     lines = _LINE_END.split(text)
     return lines[:-1] if not lines[-1] else lines
-
-
-@cache
-def _marked_patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """What finds a mark that a script sets upon its letters, which `\\w` leaves out; and words that may have some."""
-    marks = "".join(
-        re.escape(chr(code)) for code in range(0x300, sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"
-    )
-    letter = rf"(?:[^\W_]|[{marks}])"
-    return re.compile(f"[{marks}]"), re.compile(rf"[^\W_]{letter}*+(?:['\u2019]{letter}++)*+")
-
-
-def _words(text: str) -> Iterable[str]:
-    folded = unicodedata.normalize("NFC", text).casefold()
-    pattern = _PLAIN_WORD
-    # Seven times as slow, so only where it matters.
-    if not folded.isascii() and _marked_patterns()[0].search(folded):
-        pattern = _marked_patterns()[1]
-    return (match[0].replace("\u2019", "'") for match in pattern.finditer(folded))
-
-
-def _ranked(counts: Counter[str], top: int | None) -> list[tuple[Any, ...]]:
-    if top is not None and top < 0:
-        raise ValueError(f"top is {top}: it must not be negative")
-    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:top]
-
-
-def _iterable(collection: object, position: int) -> Iterable[object]:
-    if isinstance(collection, (list, tuple)):
-        return collection
-    raise ValueError(f"item {position} is {describe(collection)}: a collection of (word, count) is needed")
-
-
-def _frequency(item: object, position: int) -> tuple[str, int]:
-    match item:
-        case (str(word), int(count)) if not isinstance(count, bool):
-            return word, count
-    raise ValueError(f"item {position} holds {describe(item)} where a tuple (word, count) is needed")
-
-
-@lru_cache(maxsize=64)
-def _compiled(pattern: str, ignore_case: bool) -> re.Pattern[str]:
-    if len(pattern) > PATTERN_CHARS_MAX:
-        raise ValueError(f"a pattern of {len(pattern):,} characters; at most {PATTERN_CHARS_MAX:,} are allowed")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return re.compile(pattern, re.IGNORECASE if ignore_case else 0)
-    except re.error as reason:
-        where = "" if reason.pos is None else f" at character {reason.pos + 1}"
-        raise ValueError(f'the pattern "{pattern}" is wrong{where}: {reason.msg}') from None
-    except (OverflowError, RecursionError):
-        raise ValueError(f"the pattern {describe(pattern)} is too large") from None
 
 
 def _filled(template: str, values: tuple[Any, ...]) -> Iterator[str]:
