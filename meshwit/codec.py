@@ -35,6 +35,8 @@ INLINE_BYTES_MAX: Final = 64 * 1024 - 1
 """Buffers longer than this travel beside the header."""
 DEPTH_MAX: Final = 100
 """Containers within containers; deeper values are refused on encoding."""
+ITEMS_MAX: Final = 5_000_000
+"""Values that are no plain ones: a list may hold itself twice, sixty times over, small in memory and endless here."""
 
 _TUPLE, _INT, _BYTES, _DECIMAL, _DATETIME, _TIMEDELTA, _UUID, _ARRAY, _SCALAR, _REGISTERED, _TUPLES = range(1, 12)
 
@@ -150,10 +152,11 @@ def _numpy() -> Any:
 class _Encoding:
     """One value on its way out: the tree that msgspec can write, and the buffers set aside."""
 
-    __slots__ = ("buffers", "codec", "wide")
+    __slots__ = ("buffers", "codec", "count", "wide")
 
     def __init__(self, codec: Codec, wide: bool = False) -> None:
         self.codec = codec
+        self.count = 0
         self.wide = wide  # look at every int: the first try met one beyond 64 bits
         self.buffers: list[memoryview] = []
 
@@ -165,6 +168,9 @@ class _Encoding:
             return value
         if depth > DEPTH_MAX:
             raise CodecError(f"the value is nested deeper than {DEPTH_MAX}")
+        self.count += 1
+        if self.count > ITEMS_MAX:
+            raise CodecError(f"the value holds more than {ITEMS_MAX:,} values that are no plain ones")
         if kind is list:
             return self._list(value, depth)
         if kind is tuple:

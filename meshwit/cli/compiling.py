@@ -10,13 +10,17 @@ from meshwit.lang.program import Program
 from meshwit.plugins.discovery import BrokenController, installed
 from meshwit.plugins.registry import ControllerClash, Registry
 
+_HINT = "mend or uninstall it: no script can run before"
+
 
 def installed_registry() -> Registry:
     """Everything installed. Raises CommandError where a controller is broken, or two claim one name."""
     try:
         return installed()
     except (BrokenController, ControllerClash) as reason:
-        raise CommandError(str(reason), "mend or uninstall it: no script can run before") from reason
+        raise CommandError(str(reason), _HINT) from reason
+    except Exception as reason:  # whatever a controller of somebody else's may do when it is read
+        raise CommandError(f"an installed controller is broken: {type(reason).__name__}: {reason}", _HINT) from reason
 
 
 def compiled(source: Source) -> Program:

@@ -135,9 +135,23 @@ def _shown(value: Any, result: Result) -> str:
     if files is None:
         return _value_text(value, result.kind)
     if files.folder is not None:
-        return f"{files.folder}/ ({count_text(files.written, 'file')})"
+        where = f"{files.folder}/ ({count_text(files.written, 'file')})"
+        return where if _only_blobs(value) else f"{one_line(_mixed_text(value), TEXT_CHARS)} in {where}"
     blob, path = next(iter(files.files.items()), (None, None))
     return f"{path} ({blob.media_type}, {size_text(blob.size)})" if blob else "(not written)"
+
+
+def _only_blobs(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(item is None or isinstance(item, Blob) for item in value)
+
+
+def _mixed_text(value: Any) -> str:
+    """A value that is not only blobs; they are named by their kind, since their files are told of beside it."""
+    if isinstance(value, Blob):
+        return f"<{value.media_type}>"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_mixed_text, value[:_ITEMS_SHOWN]))}{', …' if len(value) > _ITEMS_SHOWN else ''}]"
+    return quote_text(value)
 
 
 def _value_text(value: Any, kind: ScriptType | None) -> str:

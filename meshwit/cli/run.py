@@ -76,7 +76,9 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout; with --watch, events.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Tell all that happens, also where no terminal is.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no messages; errors are still told.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Worker processes; one per core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Worker processes; by default one per core.")
+    ] = None,
     root: Annotated[
         list[Path] | None,
         typer.Option(metavar="FOLDER", help="A folder that activities may use; the current one by default."),
@@ -91,9 +93,9 @@ def run(
 ) -> None:
     """Run a script here, and write its results to files."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, cleaning up
-    if show_help:
+    if show_help or script == "-h":
         print(context.get_help())
-        if script:
+        if script not in ("", "-h"):
             print(f"\n{_script_help(script, job)}")
         raise typer.Exit
     if not script or script.startswith("--"):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import NamedTuple
 
-from meshwit.cli.exit_codes import CommandError
+from meshwit.cli.exit_codes import CommandError, ExitCode
 from meshwit.cli.interrupts import Interrupts, follow
 from meshwit.cli.parameters import list_parameters, read_parameters, read_parameters_file
 from meshwit.cli.results import RETURNED, Results, collect, result_names
@@ -51,7 +52,11 @@ def run_job(program: Program, job: CheckedJob, options: RunOptions) -> Finished:
         task_time_limit_s=options.time_limit_s,
         task_memory_max_bytes=options.memory_limit_bytes,
     )
-    with session:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(session)
+        except OSError as reason:
+            raise CommandError(f"cannot work on this device: {reason}", code=ExitCode.FAILED) from None
         with watcher(options) as watching, Interrupts() as interrupts:
             try:
                 handle = session.start(program, job.name, params=params, on_event=watching)

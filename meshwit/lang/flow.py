@@ -29,7 +29,7 @@ from meshwit.lang.control import (
     Sleep,
     Spread,
 )
-from meshwit.lang.evaluate import Code, Evaluator
+from meshwit.lang.evaluate import Code, Evaluator, fail_with
 from meshwit.lang.frames import BREATHE, AwaitTurn, Branch, Fork, Frame, Group, Push, Waiting
 from meshwit.lang.limits import JobLimits
 from meshwit.lang.offer import Offer, Role
@@ -357,6 +357,8 @@ class _Driver:
                 operation = control.send(answer) if failed is None else control.throw(failed)
             except StopIteration as stop:
                 return stop.value
+            except (ValueError, ArithmeticError, LookupError, TypeError) as reason:
+                raise fail_with(reason, span, node.activity.name) from reason
             answer = failed = None
             count += 1
             meter.step(span)

@@ -1,41 +1,49 @@
-"""The text form of values: what `Trace` shows and what `+` joins to a string."""
+"""The text form of values: what `Trace` shows and what `+` joins to a string.
+
+An array may hold itself in effect (`a = [a, a]`, sixty times), small in memory and endless in text: texts are made
+piece by piece and have a limit.
+"""
 
 from __future__ import annotations
 
 import datetime
 import decimal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from meshwit.lang.types import ScriptType
 
+TEXT_CHARS_MAX = 4 * 1024 * 1024
+NESTING_MAX = 100
+
 
 def text_of(value: object) -> str:
-    """The text of any value whose script type is not known: by its Python class."""
-    match value:
-        case None:
-            return "NULL"
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return float_text(value)
-        case str():
-            return value
-        case list():
-            return "[" + ", ".join(quote_text(item) for item in value) + "]"
-        case tuple():
-            return "(" + ", ".join(quote_text(item) for item in value) + ")"
-        case datetime.datetime():
-            return value.isoformat(sep=" ")
-        case datetime.timedelta():
-            return timespan_text(value)
-        case decimal.Decimal():
-            return format(value, "f")
-    return str(value)
+    """The text of any value whose script type is not known: by its Python class.
+
+    Raises:
+        ValueError: it is longer than `TEXT_CHARS_MAX`, or nested deeper than `NESTING_MAX`.
+    """
+    if isinstance(value, (list, tuple)):
+        return _limited(value)
+    return _plain_text(value)
+
+
+def short_text(value: object, chars_max: int = 200) -> str:
+    """The beginning of a value's text, for messages; never raises."""
+    if isinstance(value, (list, tuple)):
+        shown = ""
+        for piece in _pieces(value, 0, chars_max):
+            shown += piece
+            if len(shown) > chars_max:
+                break
+    else:
+        shown = _plain_text(value)
+    return shown if len(shown) <= chars_max else shown[: chars_max - 1] + "…"
 
 
 def quote_text(value: object, kind: ScriptType | None = None) -> str:
-    """The text of a value inside a collection or tuple: strings stand in quotes there."""
+    """The text of a value inside a collection or tuple: strings stand in quotes there. Raises ValueError."""
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
         return f'"{escaped}"'
@@ -57,3 +65,50 @@ def timespan_text(value: datetime.timedelta) -> str:
     days = f"{magnitude.days}." if magnitude.days else ""
     fraction = f".{magnitude.microseconds:06d}".rstrip("0") if magnitude.microseconds else ""
     return f"{sign}{days}{hours:02d}:{minutes:02d}:{seconds:02d}{fraction}"
+
+
+def _plain_text(value: object) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return float_text(value)
+        case str():
+            return value
+        case datetime.datetime():
+            return value.isoformat(sep=" ")
+        case datetime.timedelta():
+            return timespan_text(value)
+        case decimal.Decimal():
+            return format(value, "f")
+    return str(value)
+
+
+def _limited(value: object) -> str:
+    pieces = []
+    length = 0
+    for piece in _pieces(value, 0):
+        pieces.append(piece)
+        length += len(piece)
+        if length > TEXT_CHARS_MAX:
+            raise ValueError(f"the text of this value is too long: at most {TEXT_CHARS_MAX:,} characters are allowed")
+    return "".join(pieces)
+
+
+def _pieces(value: object, depth: int, depth_enough: int | None = None) -> Iterator[str]:
+    if not isinstance(value, (list, tuple)):
+        yield quote_text(value)
+        return
+    if depth == depth_enough:
+        return
+    if depth_enough is None and depth > NESTING_MAX:
+        raise ValueError(f"this value is nested too deeply: at most {NESTING_MAX} levels are allowed")
+    opening, closing = ("[", "]") if isinstance(value, list) else ("(", ")")
+    yield opening
+    for position, item in enumerate(value):
+        if position:
+            yield ", "
+        yield from _pieces(item, depth + 1, depth_enough)
+    yield closing

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from cli_process import environment
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def environment() -> dict[str, str]:
-    """The variables of a `meshwit` process: this checkout, no colour, nothing else of the caller's taste."""
-    kept = {
-        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "MESHWIT_DEBUG")
-    }
-    path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH", ""))))
-    return {**kept, "PYTHONPATH": path, "COLUMNS": "100"}
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
-from conftest import environment
+from cli_process import ROOT, environment
 
 COMMANDS = ("run", "check", "fmt", "activities", "new", "version")
 
@@ -82,3 +83,31 @@ def test_completion_knows_the_commands(cli, shell):
     )
 
     assert "activities" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        ("raise RuntimeError('no such device')", "no such device"),
+        ("", "has no attribute"),
+        ("Broken = int", "is no controller"),
+        (
+            "from meshwit.plugins import Controller, activity\n"
+            "class Broken(Controller):\n    @activity\n    def F(self, x): ...",
+            "has no annotation",
+        ),
+    ],
+)
+def test_a_broken_controller_is_named_and_is_no_bug_of_ours(cli, tmp_path, module, told):
+    about = tmp_path / "site" / "broken-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[meshwit.controllers]\nbroken = broken_controller:Broken\n")
+    (tmp_path / "site" / "broken_controller.py").write_text(module)
+    path = f"{tmp_path / 'site'}{os.pathsep}{ROOT}"
+
+    done = cli("activities", env={"PYTHONPATH": path})
+
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "bug in meshwit" not in done.stderr

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, environment
+from cli_process import ROOT, environment
 
 from meshwit.cli.exit_codes import CommandError
 from meshwit.cli.new import Names, controller_names

@@ -101,6 +101,16 @@ def test_a_returned_variable_is_not_written_twice(tmp_path, store):
     assert all(line.split(" = ")[1].startswith(str(tmp_path / "out" / "film.mp4")) for line in lines(results))
 
 
+def test_files_among_other_values_are_told_beside_them(tmp_path, store):
+    image = store.put(b"i", "image/png")
+
+    results = collect(ended(returned=[3, "a", [image, image]]), job(), TYPES, tmp_path)
+
+    folder = tmp_path / "returned"
+    assert lines(results) == [f'returned = [3, "a", [<image/png>, <image/png>]] in {folder}/ (2 files)']
+    assert sorted(one.name for one in folder.iterdir()) == ["0002-0000.png", "0002-0001.png"]
+
+
 def test_only_some_results(tmp_path, store):
     made = job(("a", "Blob"), ("b", "Blob"))
     blob = store.put(b"f", "text/plain")

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import environment
+from cli_process import environment
 
 SUM = """
 Job:Sum(IntCollection:numbers, Int:start = 0)

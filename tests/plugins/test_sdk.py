@@ -209,7 +209,7 @@ def test_properties_and_aliases_reach_the_offer() -> None:
     offer = Registry([Shapes()]).offer
     name = offer.activities["Shape.Name"]
     assert (name.timeout_s, name.requires, name.once, name.exclusive) == (3.5, "gpu.cuda", True, True)
-    assert not (name.inline or name.local or name.volatile or name.missing)
+    assert [name.inline, name.local, name.volatile, name.missing] == [False, False, False, ""]
     assert offer.activities["Named"] is offer.activities["ShapeName"] is name
     assert name.forms[0].parameters == (Parameter("sides", "Int", optional=True, default=4),)
 

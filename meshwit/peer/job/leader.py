@@ -19,7 +19,7 @@ from meshwit.lang.arrows import activities_in
 from meshwit.lang.control import Failure
 from meshwit.lang.interpreter import Interpreter, State
 from meshwit.lang.limits import DEFAULT_LIMITS, JobLimits
-from meshwit.lang.text import text_of
+from meshwit.lang.text import short_text
 from meshwit.lang.wishes import CallWish, Path, Request, SleepWish, StepWish, Tracing, Withdrawal
 from meshwit.outcome import JobState
 from meshwit.peer.job.effects import Assign, Effect, Emit, EndStep, JobEnded, PrepareStep, RunInline
@@ -319,7 +319,7 @@ class JobLeader:
             self._end(JobState.FAILED, events.JobFailed(at=at, failure=self.failure))
             return
         if self._interpreter.returned:
-            self._tell(events.Returned(at=at, values=tuple(text_of(value) for value in self._interpreter.returned)))
+            self._tell(events.Returned(at=at, values=tuple(short_text(value) for value in self._interpreter.returned)))
         self._end(JobState.COMPLETED, events.Completed(at=at))
 
     # --- wishes ------------------------------------------------------------------------------------------------

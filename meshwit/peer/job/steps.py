@@ -14,6 +14,7 @@ import msgspec
 
 from meshwit.lang import program as ir
 from meshwit.lang.control import Failure
+from meshwit.lang.text import short_text
 from meshwit.lang.tree import Span
 from meshwit.lang.wishes import Path
 from meshwit.peer.job.estimate import Remaining
@@ -191,8 +192,7 @@ class StepRun:
 
     def item_text(self, number: int) -> str:
         """An item, shortened, for messages."""
-        shown = repr(self.items[number])
-        return shown if len(shown) <= 60 else f"{shown[:57]}..."
+        return short_text(self.items[number], 60)
 
     def failure(self, number: int, fault: TaskFault, peer: str) -> Failure:
         """Why an item failed, with all that is known."""

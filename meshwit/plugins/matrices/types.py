@@ -104,7 +104,7 @@ class _VectorSparseType(_Numeric):
         NonZeros=lambda value: len(value.values),
     )
     convert_from = staticmethod(convert.as_sparse_vector)
-    # It crosses as a matrix of one row, so that one check on arrival serves both.
+    # Checked on arrival as a matrix of one row: one check serves both.
     wire = WireType(
         "VectorSparse",
         SparseVector,

@@ -149,7 +149,7 @@ class TupleType(ScriptType):
         return Member("Object", get)
 
     def text(self, value: Any) -> str:
-        return "(" + ", ".join(quote_text(item) for item in value) + ")"
+        return text_of(value)
 
 
 class ArrayType(ScriptType):

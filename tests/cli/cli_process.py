@@ -1,0 +1,17 @@
+"""A `meshwit` process: its environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment() -> dict[str, str]:
+    """The variables of a `meshwit` process: this checkout, no colour, nothing else of the caller's taste."""
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "MESHWIT_DEBUG")
+    }
+    path = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH", ""))))
+    return {**kept, "PYTHONPATH": path, "COLUMNS": "100"}
