@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio.to_thread
 
@@ -24,19 +24,20 @@ from meshwit.outcome import Outcome
 from meshwit.parameters import ParameterError, bind_parameters
 from meshwit.peer.local import LocalPeer, PeerSettings, RunningJob
 from meshwit.plugins.discovery import installed
+from meshwit.plugins.registry import Registry
 
 T = TypeVar("T")
 WAIT_SLICE_S = 0.5
 """On Windows a wait without an end cannot be interrupted from the keyboard."""
 
 
-def compile(text: str, filename: str = "script.wit") -> Program:
-    """Check a script against the installed controllers.
+def compile(text: str, filename: str = "script.wit", registry: Registry | None = None) -> Program:
+    """Check a script against the installed controllers, or those of `registry`.
 
     Raises:
         ScriptError: with `.diagnostics`, every fault of the script.
     """
-    return compile_script(text, installed().offer, filename)
+    return compile_script(text, (registry or installed()).offer, filename)
 
 
 class JobHandle:
@@ -93,6 +94,7 @@ class Session:
         task_time_limit_s: limit for one task, in seconds.
         task_memory_max_bytes: limit for the worker process of a task.
         idle_s: worker processes end after so long without work.
+        registry: the controllers that scripts may use; by default all that are installed.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Session:
         task_time_limit_s: float | None = None,
         task_memory_max_bytes: int | None = None,
         idle_s: float = 60.0,
+        registry: Registry | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise ValueError(f"at least one worker is needed, not {workers}")
@@ -113,6 +116,7 @@ class Session:
             task_memory_max_bytes=task_memory_max_bytes,
             idle_s=idle_s,
         )
+        self._registry = registry
         self._ready: Future[LocalPeer] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -182,7 +186,7 @@ class Session:
 
     def run(self, script: str | Path | Program, *args: object, job: str | None = None, **params: object) -> Outcome:
         """Run a script to its end. Raises ScriptError and ParameterError."""
-        return self.start(load_program(script), job, args, params).result()
+        return self.start(load_program(script, self._registry), job, args, params).result()
 
     def warm(self) -> None:
         """Start the worker processes now, not when the first task needs them."""
@@ -200,7 +204,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         try:
-            async with LocalPeer(installed(), self._settings) as peer:
+            async with LocalPeer(self._registry or installed(), self._settings) as peer:
                 self._ready.set_result(peer)
                 await self._stop.wait()
         except BaseException as reason:
@@ -210,7 +214,7 @@ class Session:
             raise
 
 
-def load_program(script: str | Path | Program) -> Program:
+def load_program(script: str | Path | Program, registry: Registry | None = None) -> Program:
     """A program from its text, its file or itself.
 
     A string with a `{` or a line break is a text, any other the path of a file. Raises ScriptError and OSError.
@@ -218,11 +222,11 @@ def load_program(script: str | Path | Program) -> Program:
     if isinstance(script, Program):
         return script
     if isinstance(script, str) and ("{" in script or "\n" in script):
-        return compile(script)
+        return compile(script, registry=registry)
     if isinstance(script, str) and not script.strip():
-        return compile(script)
+        return compile(script, registry=registry)
     path = Path(script)
-    return compile(path.read_text(encoding="utf-8"), str(path))
+    return compile(path.read_text(encoding="utf-8"), str(path), registry)
 
 
 _shared: Session | None = None

@@ -10,7 +10,7 @@ import msgspec
 from meshwit.lang.control import Failure
 
 
-class JobState(str, enum.Enum):
+class JobState(enum.StrEnum):
     """Where a job stands; equal to its name as a text."""
 
     RUNNING = "running"

@@ -12,7 +12,10 @@ from meshwit.lang import program as ir
 from meshwit.lang.offer import Offer
 from meshwit.lang.types import CollectionType, ScriptType
 
-_MEDIA_TYPES = {suffix: media_type for media_type, suffix in SUFFIXES.items()} | {".jpeg": "image/jpeg", ".tif": "image/tiff"}
+_MEDIA_TYPES = {suffix: media_type for media_type, suffix in SUFFIXES.items()} | {
+    ".jpeg": "image/jpeg",
+    ".tif": "image/tiff",
+}
 
 
 class ParameterError(ValueError):
@@ -68,7 +71,11 @@ def _converted(kind: ScriptType, value: Any, blobs: BlobSource) -> Any:
         return None
     if isinstance(value, Path):
         return kind.coerce(_stored(value, blobs))
-    if isinstance(kind, CollectionType) and isinstance(value, (list, tuple)) and any(isinstance(v, Path) for v in value):
+    if (
+        isinstance(kind, CollectionType)
+        and isinstance(value, (list, tuple))
+        and any(isinstance(v, Path) for v in value)
+    ):
         value = [_stored(one, blobs) if isinstance(one, Path) else one for one in value]
     if isinstance(value, (bytes, bytearray, memoryview)):
         return kind.adopt(value, blobs)

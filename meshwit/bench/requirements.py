@@ -104,13 +104,16 @@ class Requirement(msgspec.Struct, frozen=True):
 
     def met_by(self, capabilities: Mapping[str, object]) -> bool:
         """Whether a device of these capabilities meets it."""
-        raise NotImplementedError
+        return self._holds(capabilities)
 
     def lacks(self, capabilities: Mapping[str, object]) -> list[str]:
         """In words, what a device of these capabilities lacks; empty if and only if it meets the requirement."""
-        return [] if self.met_by(capabilities) else [self._lacking(capabilities)]
+        return [] if self._holds(capabilities) else self._lacking(capabilities)
 
-    def _lacking(self, capabilities: Mapping[str, object]) -> str:
+    def _holds(self, capabilities: Mapping[str, object]) -> bool:
+        raise NotImplementedError
+
+    def _lacking(self, capabilities: Mapping[str, object]) -> list[str]:
         raise NotImplementedError
 
     def _within(self, binds: int) -> str:
@@ -123,10 +126,10 @@ class Every(Requirement, frozen=True):
     parts: tuple[Requirement, ...] = ()
     binds: ClassVar[int] = 1
 
-    def met_by(self, capabilities: Mapping[str, object]) -> bool:
-        return all(part.met_by(capabilities) for part in self.parts)
+    def _holds(self, capabilities: Mapping[str, object]) -> bool:
+        return all(part._holds(capabilities) for part in self.parts)
 
-    def lacks(self, capabilities: Mapping[str, object]) -> list[str]:
+    def _lacking(self, capabilities: Mapping[str, object]) -> list[str]:
         return [words for part in self.parts for words in part.lacks(capabilities)]
 
     def __str__(self) -> str:
@@ -139,11 +142,11 @@ class Some(Requirement, frozen=True):
     parts: tuple[Requirement, ...]
     binds: ClassVar[int] = 0
 
-    def met_by(self, capabilities: Mapping[str, object]) -> bool:
-        return any(part.met_by(capabilities) for part in self.parts)
+    def _holds(self, capabilities: Mapping[str, object]) -> bool:
+        return any(part._holds(capabilities) for part in self.parts)
 
-    def _lacking(self, capabilities: Mapping[str, object]) -> str:
-        return ", or else ".join(" and ".join(part.lacks(capabilities)) for part in self.parts)
+    def _lacking(self, capabilities: Mapping[str, object]) -> list[str]:
+        return [", or else ".join(" and ".join(part._lacking(capabilities)) for part in self.parts)]
 
     def __str__(self) -> str:
         return " or ".join(part._within(1) for part in self.parts)
@@ -155,13 +158,14 @@ class Not(Requirement, frozen=True):
     part: Requirement
     binds: ClassVar[int] = 2
 
-    def met_by(self, capabilities: Mapping[str, object]) -> bool:
-        return not self.part.met_by(capabilities)
+    def _holds(self, capabilities: Mapping[str, object]) -> bool:
+        return not self.part._holds(capabilities)
 
-    def _lacking(self, capabilities: Mapping[str, object]) -> str:
+    def _lacking(self, capabilities: Mapping[str, object]) -> list[str]:
+        has = "it"
         if isinstance(self.part, Compare):
-            return f"{self}: this device has {_described(capabilities.get(self.part.name), self.part.value)}"
-        return f"{self}: this device has it"
+            has = _described(capabilities.get(self.part.name), self.part.value)
+        return [f"{self}: this device has {has}"]
 
     def __str__(self) -> str:
         return f"not {self.part._within(2)}"
@@ -172,11 +176,11 @@ class Has(Requirement, frozen=True):
 
     name: str
 
-    def met_by(self, capabilities: Mapping[str, object]) -> bool:
+    def _holds(self, capabilities: Mapping[str, object]) -> bool:
         return _is_so(capabilities.get(self.name))
 
-    def _lacking(self, capabilities: Mapping[str, object]) -> str:
-        return f"{self}: none"
+    def _lacking(self, capabilities: Mapping[str, object]) -> list[str]:
+        return [f"{self}: none"]
 
     def __str__(self) -> str:
         return self.name
@@ -189,12 +193,12 @@ class Compare(Requirement, frozen=True):
     symbol: str
     value: Value
 
-    def met_by(self, capabilities: Mapping[str, object]) -> bool:
+    def _holds(self, capabilities: Mapping[str, object]) -> bool:
         sides = _comparable(capabilities.get(self.name), self.value, ordered=self.symbol not in ("==", "!="))
         return sides is not None and _OPERATORS[self.symbol](*sides)
 
-    def _lacking(self, capabilities: Mapping[str, object]) -> str:
-        return f"{self}: this device has {_described(capabilities.get(self.name), self.value)}"
+    def _lacking(self, capabilities: Mapping[str, object]) -> list[str]:
+        return [f"{self}: this device has {_described(capabilities.get(self.name), self.value)}"]
 
     def __str__(self) -> str:
         return f"{self.name} {self.symbol} {self.value}"
@@ -229,7 +233,7 @@ def _is_so(value: object) -> bool:
         case int() | float():
             return value != 0
         case str():
-            return value.strip().lower() not in ("", "false", "no")
+            return value.strip().lower() not in ("", "0", "false", "no")
         case list() | tuple() | dict():
             return len(value) > 0
     return False
@@ -283,7 +287,9 @@ def _described(given: object, wanted: Value) -> str:
         case bool():
             return str(Truth(given))
         case int() | float():
-            return rough_size(given) if isinstance(wanted, Size) and 0 <= given < 2**63 else f"{given:.12g}"
+            if isinstance(wanted, Size) and 0 <= given < 2**63:
+                return rough_size(given)
+            return f"{given}" if isinstance(given, float) or abs(given) < 2**63 else "a number beyond 64 bits"
         case str():
             shown = "".join(one if one.isprintable() else "?" for one in given[:60])
             return f"'{shown}'" if len(given) <= 60 else f"'{shown}…'"

@@ -175,7 +175,9 @@ class Fitter:
                 slot = next((i for i, p in enumerate(wanted) if p.name.lower() == one.name.text.lower()), -1)
                 if slot < 0:
                     hint = did_you_mean(one.name.text, [p.name for p in wanted])
-                    problems.append(("WIT206", f"`{activity.name}` has no argument `{one.name.text}`", one.name.span, hint))
+                    problems.append(
+                        ("WIT206", f"`{activity.name}` has no argument `{one.name.text}`", one.name.span, hint)
+                    )
                     continue
                 if placed[slot] is not None:
                     problems.append(("WIT304", f"argument `{one.name.text}` is given twice", one.span, ""))

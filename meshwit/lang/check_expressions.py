@@ -109,7 +109,12 @@ class ExpressionChecker:
         found.read = True
         if not found.assigned and found.loop_depth == self.scopes.loop_depth and self.sound:
             message = f"`{found.name}` is read before it has a value"
-            self.findings.error("WIT307", message, node.span, help=f"give it one where it is declared: `{found.type}:{found.name} = ...;`")
+            self.findings.error(
+                "WIT307",
+                message,
+                node.span,
+                help=f"give it one where it is declared: `{found.type}:{found.name} = ...;`",
+            )
             found.assigned = True
         return Checked(self.load(found, node.span), found.type)
 
@@ -167,9 +172,15 @@ class ExpressionChecker:
                 sides.append(side.expression if plain else ir.Convert(side.expression, wanted, node.span))
             if found.activity:
                 activity = offer.activities[found.activity]
-                form = next(i for i, f in enumerate(activity.forms) if (f.parameters[0].type, f.parameters[1].type) == (found.left, found.right))
+                form = next(
+                    i
+                    for i, f in enumerate(activity.forms)
+                    if (f.parameters[0].type, f.parameters[1].type) == (found.left, found.right)
+                )
                 self._check_installed(activity, node.operator_span)
-                return Checked(ir.Invoke(activity, form, tuple(sides), found.returns, next(self.sites), node.span), found.returns)
+                return Checked(
+                    ir.Invoke(activity, form, tuple(sides), found.returns, next(self.sites), node.span), found.returns
+                )
             return Checked(ir.Operate(symbol, sides[0], sides[1], found.apply, found.returns, node.span), found.returns)
         dynamic = OBJECT in (given, other)
         null = any(isinstance(side.expression, ir.Constant) and side.expression.value is None for side in (left, right))
@@ -180,7 +191,11 @@ class ExpressionChecker:
             result = "Bool" if symbol in ("<", "<=", ">", ">=") else OBJECT
             return Checked(ir.Operate(symbol, left.expression, right.expression, None, result, node.span), result)
         message = f"`{symbol}` does not work between {given} and {other}"
-        help = f"convert one of them: `{other}(...)` or `{given}(...)`" if {given, other} >= {"Decimal"} and given != other else ""
+        help = (
+            f"convert one of them: `{other}(...)` or `{given}(...)`"
+            if {given, other} >= {"Decimal"} and given != other
+            else ""
+        )
         self.findings.error("WIT303", message, node.operator_span, help=help)
         return _POISON
 
@@ -261,7 +276,12 @@ class ExpressionChecker:
             return Checked(ir.Constant(None, OBJECT), WRONG)
         chosen = self.fitter.choose(node, activity, forms, given)
         if activity.inside_loop and self.scopes.loop_depth == 0:
-            self.findings.error("WIT402", f"`{name}` stands outside of a loop", node.span, help="it belongs into the block of While, Loop, ForEach or Timer")
+            self.findings.error(
+                "WIT402",
+                f"`{name}` stands outside of a loop",
+                node.span,
+                help="it belongs into the block of While, Loop, ForEach or Timer",
+            )
         if chosen is None:
             returns = forms[0][1].returns
             return Checked(ir.Constant(None, OBJECT), WRONG if returns else None)
@@ -331,7 +351,9 @@ class ExpressionChecker:
 
     def _job_call(self, node: tree.Call, job: tree.Job) -> Checked:
         if node.binder is not None:
-            self.findings.error("WIT404", f"`{job.name.text}` takes no `{node.binder.item.text} in ...`", node.binder.span)
+            self.findings.error(
+                "WIT404", f"`{job.name.text}` takes no `{node.binder.item.text} in ...`", node.binder.span
+            )
             return _POISON
         types = [(p, p.type.text if p.type.text in self.offer.types else OBJECT) for p in job.parameters]
         parameters = tuple(ir.JobParameter(p.name.text, type, p.default is not None, None) for p, type in types)
@@ -360,7 +382,9 @@ class ExpressionChecker:
     def each(self, node: tree.Call, name: str) -> tuple[ir.Expression, str] | None:
         """The source of `item in source` and the type of its items."""
         if node.binder is None:
-            self.findings.error("WIT404", f"`{name}` needs `item in items`", node.span, help=f"write `{name}(item in items) ...`")
+            self.findings.error(
+                "WIT404", f"`{name}` needs `item in items`", node.span, help=f"write `{name}(item in items) ...`"
+            )
             return None
         source = self.check(node.binder.source)
         if source.type is None:
@@ -432,7 +456,12 @@ class ExpressionChecker:
         """A new variable; reports a name that is taken."""
         known = self.scopes.find(name.text)
         if known is not None:
-            self.findings.error("WIT204", f"`{name.text}` is already declared", name.span, help="names of blocks around it stay taken: choose another")
+            self.findings.error(
+                "WIT204",
+                f"`{name.text}` is already declared",
+                name.span,
+                help="names of blocks around it stay taken: choose another",
+            )
         return self.scopes.declare(name.text, type, name.span, with_value=with_value)
 
 
@@ -442,4 +471,6 @@ def _is_integer(fitted: ir.Expression) -> bool:
 
 def job_form(parameters: tuple[ir.JobParameter, ...]) -> Form:
     """A job's parameters as the form of an activity."""
-    return Form(tuple(Parameter(one.name, one.type, optional=one.optional, default=one.default) for one in parameters), OBJECT)
+    return Form(
+        tuple(Parameter(one.name, one.type, optional=one.optional, default=one.default) for one in parameters), OBJECT
+    )

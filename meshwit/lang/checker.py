@@ -52,9 +52,11 @@ def _check(text: str, offer: Offer, filename: str) -> tuple[ir.Program, list[Dia
         if name in jobs:
             findings.error("WIT204", f"there are two jobs named `{name}`", job.name.span)
         elif name in offer.activities or name in offer.types:
-            findings.error("WIT204", f"`{name}` is the name of an activity", job.name.span, help="choose another name for the job")
+            findings.error(
+                "WIT204", f"`{name}` is the name of an activity", job.name.span, help="choose another name for the job"
+            )
         jobs.setdefault(name, job)
-    checked = {}
+    checked: dict[str, ir.CheckedJob] = {}
     for job in file.jobs:
         made = JobChecker(offer, jobs, findings, sound=not syntax).job(job)
         checked.setdefault(made.name, made)
@@ -129,7 +131,12 @@ class JobChecker:
             node = pending[position]
             position += 1
             if left is not None and node is not None:
-                self.findings.warn("WIT901", "unreachable: this never runs", node.span, help=f"`{_head(left)}` ends the block before it")
+                self.findings.warn(
+                    "WIT901",
+                    "unreachable: this never runs",
+                    node.span,
+                    help=f"`{_head(left)}` ends the block before it",
+                )
                 left = None
             clauses: list[tree.Composite] = []
             if isinstance(node, tree.Composite):
@@ -204,7 +211,12 @@ class JobChecker:
             name = node.call.name.text
             activity = self.offer.activities.get(name)
             if activity is not None and not activity.effect:
-                self.findings.warn("WIT902", f"the result of `{name}` is thrown away", node.span, help=f"keep it: `{checked.type}:result = ...;`")
+                self.findings.warn(
+                    "WIT902",
+                    f"the result of `{name}` is thrown away",
+                    node.span,
+                    help=f"keep it: `{checked.type}:result = ...;`",
+                )
         return ir.Perform(checked.expression, node.span)
 
     def _type(self, name: tree.Name) -> str:
@@ -229,10 +241,19 @@ class JobChecker:
         shapes = {form.shape for form in activity.forms}
         if Shape.COMPOSITE not in shapes:
             if Shape.CLAUSE in shapes:
-                heads = " or ".join(f"`{a.name}`" for a in self.offer.activities.values() if any(c.name == name for c in a.clauses))
-                self.findings.error("WIT401", f"`{name}` follows no {heads}", call.name.span, help=f"it continues the block of {heads}, with nothing between them")
+                heads = " or ".join(
+                    f"`{a.name}`" for a in self.offer.activities.values() if any(c.name == name for c in a.clauses)
+                )
+                self.findings.error(
+                    "WIT401",
+                    f"`{name}` follows no {heads}",
+                    call.name.span,
+                    help=f"it continues the block of {heads}, with nothing between them",
+                )
             else:
-                self.findings.error("WIT403", f"`{name}` takes no block", call.name.span, help=f"end it with `;`: `{name}(...);`")
+                self.findings.error(
+                    "WIT403", f"`{name}` takes no block", call.name.span, help=f"end it with `;`: `{name}(...);`"
+                )
             self._bodies_only(node, clauses)
             return nothing
         self._clause_order(activity, clauses)
@@ -251,7 +272,11 @@ class JobChecker:
                 self.expressions.check(one.call.binder.source)
                 self.expressions.declare(one.call.binder.item, OBJECT, with_value=True).read = True
             for argument in one.call.arguments:
-                if argument.name is not None and argument.name.text in self.offer.types and isinstance(argument.value, tree.Variable):
+                if (
+                    argument.name is not None
+                    and argument.name.text in self.offer.types
+                    and isinstance(argument.value, tree.Variable)
+                ):
                     declared = tree.Name(argument.value.name, argument.value.span)
                     self.expressions.declare(declared, self._type(argument.name), with_value=True).read = True
                 else:
@@ -270,7 +295,12 @@ class JobChecker:
             rank = order.index(name)
             if rank < last or (rank == last and name not in many):
                 wanted = ", then ".join(f"`{one}`" for one in order)
-                self.findings.error("WIT401", f"`{name}` comes too late here", clause.call.name.span, help=f"after `{activity.name}` come {wanted}")
+                self.findings.error(
+                    "WIT401",
+                    f"`{name}` comes too late here",
+                    clause.call.name.span,
+                    help=f"after `{activity.name}` come {wanted}",
+                )
             last = max(last, rank)
 
 
@@ -301,9 +331,19 @@ class _Bound:
         """The composite, checked."""
         site = next(self.checker.expressions.sites)
         return ir.InvokeControl(
-            self.activity, self.form, tuple(self.arguments), tuple(self.lazies), tuple(self.bodies), tuple(self.clauses),
-            None, self.contended, self.branch_space_size, OBJECT, site, self.node.span,
-        )  # fmt: skip
+            self.activity,
+            self.form,
+            tuple(self.arguments),
+            tuple(self.lazies),
+            tuple(self.bodies),
+            tuple(self.clauses),
+            None,
+            self.contended,
+            self.branch_space_size,
+            OBJECT,
+            site,
+            self.node.span,
+        )
 
     def _gather(
         self, activity: Activity, shape: Shape, node: tree.Composite, arguments: list[ir.Expression | int | None]
@@ -315,7 +355,9 @@ class _Bound:
         if Role.EACH in roles:
             source = checker.expressions.each(call, activity.name)
         elif call.binder is not None:
-            checker.findings.error("WIT404", f"`{activity.name}` takes no `{call.binder.item.text} in ...`", call.binder.span)
+            checker.findings.error(
+                "WIT404", f"`{activity.name}` takes no `{call.binder.item.text} in ...`", call.binder.span
+            )
             checker.expressions.check(call.binder.source)
         declared, given = self._declared(activity, forms[0][1], call, Role.DECLARES in roles)
         chosen = checker.expressions.fitter.choose(call, activity, forms, given)
@@ -355,11 +397,21 @@ class _Bound:
                 type = checker._type(argument.name)
                 if type != parameter.type:
                     message = f"the variable of `{activity.name}` is a {parameter.type}"
-                    checker.findings.error("WIT302", message, argument.span, help=f"write `{activity.name}({parameter.type}:{argument.value.name})`")
+                    checker.findings.error(
+                        "WIT302",
+                        message,
+                        argument.span,
+                        help=f"write `{activity.name}({parameter.type}:{argument.value.name})`",
+                    )
                 declared = (tree.Name(argument.value.name, argument.value.span), parameter.type)
             elif declared is None and argument.name is None and isinstance(argument.value, tree.Variable):
                 message = f"`{activity.name}` declares a variable, with its type"
-                checker.findings.error("WIT302", message, argument.span, help=f"write `{activity.name}({parameter.type}:{argument.value.name})`")
+                checker.findings.error(
+                    "WIT302",
+                    message,
+                    argument.span,
+                    help=f"write `{activity.name}({parameter.type}:{argument.value.name})`",
+                )
                 declared = (tree.Name(argument.value.name, argument.value.span), parameter.type)
             else:
                 given.append(Given(argument.name, checker.expressions.check(argument.value), argument.span))
@@ -375,7 +427,12 @@ class _Bound:
         return given
 
     def _body(
-        self, activity: Activity, block: tree.Block, item: tree.Name | None, type: str, declared: tuple[tree.Name, str] | None
+        self,
+        activity: Activity,
+        block: tree.Block,
+        item: tree.Name | None,
+        type: str,
+        declared: tuple[tree.Name, str] | None,
     ) -> None:
         checker, scopes = self.checker, self.checker.scopes
         outer_loops = scopes.loop_depth

@@ -67,9 +67,7 @@ def lift(node: Any, shared: frozenset[int], lifted: list[ir.Expression]) -> Any:
         case ir.MemberOf(target=target):
             return msgspec.structs.replace(node, target=lift(target, shared, lifted))
         case ir.ItemAt(target=target, index=index):
-            return msgspec.structs.replace(
-                node, target=lift(target, shared, lifted), index=lift(index, shared, lifted)
-            )
+            return msgspec.structs.replace(node, target=lift(target, shared, lifted), index=lift(index, shared, lifted))
         case ir.MakeArray(items=items):
             return msgspec.structs.replace(node, items=tuple(lift(item, shared, lifted) for item in items))
         case ir.Invoke(arguments=arguments) | ir.InvokeJob(arguments=arguments):

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from meshwit.lang.diagnostics import Diagnostic, Severity
 from meshwit.lang.tree import Span
 
-
 TEXT_CHARS_MAX = 600
 NAME_CHARS_MAX = 80
 """Longer names are not compared with known ones: nobody mistypes them, and comparing is quadratic."""

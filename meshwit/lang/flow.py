@@ -25,7 +25,6 @@ from meshwit.lang.control import (
     Run,
     RunAll,
     RunStatements,
-    Signal,
     Sleep,
     Spread,
 )
@@ -217,7 +216,9 @@ class FlowCompiler:
                 values.append((yield from part.run(frame)) if part.waits else part.run(frame))
             if frame.depth >= depth_max:
                 raise Exceeded(f"jobs call each other more than {depth_max} deep: does one call itself for ever?", span)
-            inner = job_frame(compiler.program.jobs[node.job], values, (*frame.path, site), frame.branch, frame.depth + 1)
+            inner = job_frame(
+                compiler.program.jobs[node.job], values, (*frame.path, site), frame.branch, frame.depth + 1
+            )
             return (yield Push(compiler.run_job(node.job, inner)))
 
         return Code(run, waits=True)

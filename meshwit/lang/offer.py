@@ -182,7 +182,9 @@ class Offer:
         if isinstance(wanted, CollectionType):
             if source == "Array":
                 return True
-            return isinstance(given, CollectionType) and self.assignable(given.element or OBJECT, wanted.element or OBJECT)
+            return isinstance(given, CollectionType) and self.assignable(
+                given.element or OBJECT, wanted.element or OBJECT
+            )
         return target == "Array" and isinstance(given, CollectionType)
 
     def type_of(self, value: object) -> ScriptType:

@@ -227,7 +227,7 @@ class JobParameter(msgspec.Struct, frozen=True):
 
 
 class CheckedJob(msgspec.Struct, frozen=True):
-    """A job ready to run. Its parameters are the first slots; `results` are name and slot of the outer block's variables."""
+    """A job ready to run. Its parameters are the first slots."""
 
     name: str
     parameters: tuple[JobParameter, ...]

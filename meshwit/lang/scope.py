@@ -84,7 +84,15 @@ class Scopes:
     def declare(self, name: str, type: str, span: Span, *, with_value: bool) -> Variable:
         """A new variable in the innermost scope; the caller has made sure that the name is free."""
         made = Variable(
-            len(self.variables), name, type, self.space, self.space.new_slot(), span, self.loop_depth, with_value, with_value
+            len(self.variables),
+            name,
+            type,
+            self.space,
+            self.space.new_slot(),
+            span,
+            self.loop_depth,
+            with_value,
+            with_value,
         )
         self.variables.append(made)
         self._scopes[-1][name] = made

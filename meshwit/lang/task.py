@@ -10,7 +10,6 @@ from meshwit.lang.evaluate import Code, Evaluator
 from meshwit.lang.frames import Frame
 from meshwit.lang.offer import Offer
 from meshwit.lang.types import OBJECT
-from meshwit.lang.wishes import Failed
 
 _NOWHERE = (0, 0)
 
@@ -94,6 +93,3 @@ def _unpack(packed: Sequence[Any], offer: Offer) -> ir.Expression:
             parts = tuple(_unpack(one, offer) for one in arguments)
             return ir.Invoke(offer.activities[name], form, parts, type, 0, _NOWHERE)
     raise ValueError("this is no task")
-
-
-__all__ = ["Failed", "load_task"]

@@ -349,4 +349,3 @@ class LocalPeer:
     def _activity_of(self, step: int) -> str:
         job = self._steps.get(step)
         return job.leader.activity_of(step) if job is not None else ""
-

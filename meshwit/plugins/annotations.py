@@ -99,7 +99,8 @@ def read_annotation(annotation: Annotation, *, result: bool = False) -> Script |
     """
     if annotation is None or annotation is type(None):
         return None
-    origin, arguments = get_origin(annotation), get_args(annotation)
+    origin: Any = get_origin(annotation)
+    arguments = get_args(annotation)
     if origin is Annotated:
         for mark in annotation.__metadata__:
             if isinstance(mark, (Script, Takes)):
@@ -116,5 +117,7 @@ def read_annotation(annotation: Annotation, *, result: bool = False) -> Script |
             return Script("Array" if element.name == "Object" else f"{element.name}Collection")
     name = (_RESULTS if result else _PARAMETERS).get(origin or annotation)
     if name is None:
-        raise TypeError(f"{annotation!r} is no script type: annotate with one of meshwit.plugins, such as Int or String")
+        raise TypeError(
+            f"{annotation!r} is no script type: annotate with one of meshwit.plugins, such as Int or String"
+        )
     return Script(name)

@@ -168,7 +168,9 @@ class Implementation(msgspec.Struct, frozen=True):
         return self.context_at is not None
 
 
-def read_controller(controller: Controller) -> tuple[list[Activity], dict[tuple[str, int], Implementation], dict[str, str], dict[str, str]]:
+def read_controller(
+    controller: Controller,
+) -> tuple[list[Activity], dict[tuple[str, int], Implementation], dict[str, str], dict[str, str]]:
     """The activities of a controller, the code behind each form, aliases, and operators by symbol and name.
 
     Returns:
@@ -191,7 +193,9 @@ def read_controller(controller: Controller) -> tuple[list[Activity], dict[tuple[
         properties = {key: value for key, value in note.properties.items() if value not in (None, "", False, ())}
         if earlier is None:
             doc = inspect.getdoc(method) or ""
-            made = Activity(name, (form,), f"{cls.__module__}:{cls.__qualname__}", doc=doc, missing=missing, **properties)
+            made = Activity(
+                name, (form,), f"{cls.__module__}:{cls.__qualname__}", doc=doc, missing=missing, **properties
+            )
         else:
             made = msgspec.structs.replace(earlier, forms=(*earlier.forms, form), **properties)
         activities[name] = made

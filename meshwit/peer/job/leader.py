@@ -122,7 +122,7 @@ class JobLeader:
                     given = True
                     room -= 1
                     self._batches[batch] = step.number
-                    items = step.items[numbers.start : numbers.stop] if _is_slice(numbers) else [step.items[i] for i in numbers]
+                    items = _picked(step.items, numbers)
                     self._effects.append(Assign(step.number, batch, numbers, items))
         return self._taken()
 
@@ -149,7 +149,9 @@ class JobLeader:
             return []
         for number, text in outputs.items():
             item = None if step.single else number
-            self._tell(events.Printed(at=now - self._started, activity=step.activity, item=item, worker=worker, text=text))
+            self._tell(
+                events.Printed(at=now - self._started, activity=step.activity, item=item, worker=worker, text=text)
+            )
         retried, final = step.record(batch, numbers, values, seconds, faults)
         if batch not in step.running:
             self._batches.pop(batch, None)
@@ -436,9 +438,16 @@ class JobLeader:
         likely, low, high = estimate if estimate is not None else (None, None, None)
         self._tell(
             events.Progressed(
-                at=now - self._started, step=shown, done=step.done, failed=step.failed, total=step.total, rate=rate,
-                remaining_s=likely, remaining_low_s=low, remaining_high_s=high,
-            )  # fmt: skip
+                at=now - self._started,
+                step=shown,
+                done=step.done,
+                failed=step.failed,
+                total=step.total,
+                rate=rate,
+                remaining_s=likely,
+                remaining_low_s=low,
+                remaining_high_s=high,
+            )
         )
 
     def _tell(self, event: events.JobEvent) -> None:
@@ -449,8 +458,10 @@ class JobLeader:
         return effects
 
 
-def _is_slice(numbers: Sequence[int]) -> bool:
-    return isinstance(numbers, range) and numbers.step == 1
+def _picked(items: list[Any], numbers: Sequence[int]) -> list[Any]:
+    if isinstance(numbers, range) and numbers.step == 1:
+        return items[numbers.start : numbers.stop]
+    return [items[number] for number in numbers]
 
 
 def _step_names(program: ir.Program, job: ir.CheckedJob) -> dict[int, str]:

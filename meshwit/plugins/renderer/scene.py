@@ -168,9 +168,7 @@ def _load(scene: bytes | None, frame: int, frames: int, width: int, height: int)
     integrator = loaded.integrator()
     if not isinstance(integrator, mi.SamplingIntegrator):
         kind = type(integrator).__name__
-        raise ValueError(  # noqa: TRY004 - the scene's content is at fault, not the type of an argument
-            f"the scene's integrator ({kind}) does not work pixel by pixel: use path, volpath or direct"
-        )
+        raise ValueError(f"the scene's integrator ({kind}) does not work pixel by pixel: use path, volpath or direct")
     return loaded, mi.traverse(loaded.sensors()[0])
 
 

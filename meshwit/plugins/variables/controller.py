@@ -25,7 +25,14 @@ from meshwit.plugins.annotations import (
 )
 from meshwit.plugins.context import Context
 from meshwit.plugins.controller import Controller, Declared, activity
-from meshwit.plugins.variables.numbers import NUMBERS, DecimalType, FloatingType, IntegerType, number_range, numeric_operators
+from meshwit.plugins.variables.numbers import (
+    NUMBERS,
+    DecimalType,
+    FloatingType,
+    IntegerType,
+    number_range,
+    numeric_operators,
+)
 from meshwit.plugins.variables.options import ProcessingOptions, ProcessingOptionsType, make_options
 from meshwit.plugins.variables.simple import SIMPLE, Color, ColorType, GuidType, simple_operators, text_argument
 from meshwit.plugins.variables.times import (
@@ -54,8 +61,8 @@ class Variables(Controller):
             yield _constructor(kind), Declared(kind.name, properties={"inline": True})
             yield _range(kind), Declared(f"{kind.name}.Range", (f"{kind.name}Range",), {"inline": True})
 
-    @activity(inline=True)
-    def Bool(self, value: Object) -> Bool:
+    @activity(inline=True, name="Bool")
+    def truth(self, value: Object) -> Bool:
         """A truth value, from a Bool or the texts "true" and "false"."""
         if isinstance(value, str) and value.lower() in ("true", "false"):
             return value.lower() == "true"
@@ -63,38 +70,38 @@ class Variables(Controller):
             return value
         raise ValueError('Bool can be made of a Bool, "true" or "false"')
 
-    @activity(inline=True)
-    def Boolean(self, value: Object) -> Bool:
+    @activity(inline=True, name="Boolean")
+    def boolean(self, value: Object) -> Bool:
         """The same as Bool."""
-        return self.Bool(value)
+        return self.truth(value)
 
-    @activity(inline=True)
-    def String(self, value: Object) -> String:
+    @activity(inline=True, name="String")
+    def text(self, value: Object) -> String:
         """The text of any value."""
         return text_argument(value)
 
-    @activity(inline=True)
-    def Object(self, value: Object) -> Object:
+    @activity(inline=True, name="Object")
+    def anything(self, value: Object) -> Object:
         """Any value, its type no longer checked before the job runs."""
         return value
 
-    @activity(inline=True)
-    def Tuple(self, *values: Object) -> Tuple:
+    @activity(inline=True, name="Tuple")
+    def tuple_of(self, *values: Object) -> Tuple:
         """A tuple of the given values; they are `t.Item1`, `t.Item2` and so on."""
         return values
 
-    @activity(inline=True)
-    def Array(self, values: Array) -> Array:
+    @activity(inline=True, name="Array")
+    def array_of(self, values: Array) -> Array:
         """An array, from an array or any collection."""
         return values
 
-    @activity(local=True)
-    def Blob(self, context: Context, text: String, mediaType: String = "text/plain") -> Blob:
+    @activity(local=True, name="Blob")
+    def text_blob(self, context: Context, text: String, mediaType: String = "text/plain") -> Blob:
         """A blob that holds a text, as UTF-8."""
         return context.blobs.put(text.encode(), mediaType)
 
-    @activity(inline=True)
-    def Guid(self, text: String) -> Guid:
+    @activity(inline=True, name="Guid")
+    def guid(self, text: String) -> Guid:
         """An identifier from its text, with or without braces."""
         return GuidType().literal(text)  # type: ignore[return-value]
 
@@ -134,11 +141,18 @@ class Variables(Controller):
     @activity(inline=True, name="DateTimeOffset")
     def date_offset(self, year: Int, month: Int, day: Int) -> DateTimeOffset:
         """A moment, in UTC."""
-        return datetime.datetime(year, month, day, tzinfo=datetime.timezone.utc)
+        return datetime.datetime(year, month, day, tzinfo=datetime.UTC)
 
     @activity(inline=True, name="DateTimeOffset")
     def date_offset_and_time(
-        self, year: Int, month: Int, day: Int, hour: Int, minute: Int, second: Int, offset: TimeSpan = datetime.timedelta()
+        self,
+        year: Int,
+        month: Int,
+        day: Int,
+        hour: Int,
+        minute: Int,
+        second: Int,
+        offset: TimeSpan = datetime.timedelta(),
     ) -> DateTimeOffset:
         """A moment with its offset from UTC."""
         return datetime.datetime(year, month, day, hour, minute, second, tzinfo=datetime.timezone(offset))

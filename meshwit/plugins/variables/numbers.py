@@ -146,7 +146,7 @@ class DecimalType(ScriptType):
     """Decimal numbers of 28 digits, for money and the like."""
 
     name = "Decimal"
-    widens_from = frozenset("Byte SByte Short UShort Int UInt Long ULong".split())
+    widens_from = frozenset(["Byte", "SByte", "Short", "UShort", "Int", "UInt", "Long", "ULong"])
     literal_forms = "a number"
 
     def holds(self, value: object) -> bool:
@@ -344,7 +344,7 @@ def comparisons(name: str) -> Iterator[Operator]:
 
 
 def number_range(kind: ScriptType, start: Any, stop: Any, step: Any, items_max: int) -> list[Any]:
-    """`<Numeric>.Range`: start, start + step, ... before stop. Raises ValueError for a step of zero or too many items."""
+    """`<Numeric>.Range`: start, start + step, ... before stop. Raises ValueError."""
     if step == 0:
         raise ValueError("the step of a range must not be zero")
     if isinstance(kind, IntegerType):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from typing import Any
 
@@ -86,7 +87,7 @@ class ProcessingOptionsType(ScriptType):
     collection = False
     literal_forms = '"Adaptive", "Queued" or "Balanced"'
     members = {
-        field.encode_name: Member(kind, lambda value, name=field.name: getattr(value, name))
+        field.encode_name: Member(kind, operator.attrgetter(field.name))
         for field, kind in zip(
             msgspec.structs.fields(ProcessingOptions),
             ("String", "Int", "Bool", "Int", "String", "String", "Int", "Double", "Long"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import uuid
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ import msgspec
 from meshwit.blob import Blob, size_text
 from meshwit.codec import WireType
 from meshwit.lang.offer import Operator
-from meshwit.lang.text import quote_text, text_of
+from meshwit.lang.text import text_of
 from meshwit.lang.types import COLLECTION_ITEMS_MAX, STRING_CHARS_MAX, Member, ScriptType, describe
 from meshwit.plugins.variables.numbers import comparisons, plain_number
 
@@ -82,7 +83,7 @@ class ColorType(ScriptType):
 
     name = "Color"
     literal_forms = '"#RRGGBB" or "#AARRGGBB"'
-    members = {letter: Member("Int", lambda value, part=letter.lower(): getattr(value, part)) for letter in "RGBA"}
+    members = {letter: Member("Int", operator.attrgetter(letter.lower())) for letter in "RGBA"}
     wire = WireType("Color", Color, lambda value: [value.r, value.g, value.b, value.a], lambda data: Color(*data))
 
     def holds(self, value: object) -> bool:
@@ -95,7 +96,8 @@ class ColorType(ScriptType):
             raise ValueError(f'"{value}" is no colour: write "#RRGGBB" or "#AARRGGBB"')
         parts = [int(value[at : at + 2], 16) for at in range(1, len(value), 2)]
         alpha = parts.pop(0) if len(parts) == 4 else 255
-        return Color(*parts, alpha)
+        red, green, blue = parts
+        return Color(red, green, blue, alpha)
 
 
 class ObjectType(ScriptType):
@@ -224,7 +226,9 @@ SIMPLE: tuple[ScriptType, ...] = (
 
 def _joined(left: str, right: str) -> str:
     if len(left) + len(right) > STRING_CHARS_MAX:
-        raise ValueError(f"a text of {len(left) + len(right):,} characters is too long: at most {STRING_CHARS_MAX:,} are allowed")
+        raise ValueError(
+            f"a text of {len(left) + len(right):,} characters is too long: at most {STRING_CHARS_MAX:,} are allowed"
+        )
     return left + right
 
 

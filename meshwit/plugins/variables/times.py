@@ -7,13 +7,14 @@ different devices.
 from __future__ import annotations
 
 import datetime
+import operator
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from meshwit.lang.offer import Operator
 from meshwit.lang.text import timespan_text
-from meshwit.lang.types import Member, ScriptType, describe
+from meshwit.lang.types import Member, ScriptType
 from meshwit.plugins.variables.numbers import comparisons
 
 _DATE = re.compile(
@@ -42,7 +43,7 @@ def parse_date(text: str, *, offset: bool) -> datetime.datetime:
 
 def _zone(text: str | None) -> datetime.tzinfo:
     if text in (None, "Z"):
-        return datetime.timezone.utc
+        return datetime.UTC
     assert text is not None
     digits = text[1:].replace(":", "")
     delta = datetime.timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
@@ -64,7 +65,7 @@ def parse_span(text: str) -> datetime.timedelta:
 
 
 _PARTS = {
-    name: Member("Int", lambda value, part=name.lower(): getattr(value, part))
+    name: Member("Int", operator.attrgetter(name.lower()))
     for name in ("Year", "Month", "Day", "Hour", "Minute", "Second")
 }
 
