@@ -5,7 +5,7 @@
     arch         x86_64, arm64 or as the system says gpu.name     of the one with most memory
     cpu.cores    usable: quota, affinity             gpu.memory   bytes of that one
     memory       usable bytes: control groups        gpu.cuda     newest CUDA of the driver, "12.4"
-    python       3.11.7                              hostname     without domain only if the system says so
+    python       3.11.7                              hostname     as the system says it
 
 The last three of `gpu` are absent where there is none. The owner's own properties stand beside them.
 """
@@ -22,8 +22,8 @@ from meshwit.bench.memory import usable_memory_bytes
 from meshwit.bench.nvml import probe_gpus
 from meshwit.bench.requirements import is_name
 
-OS_NAMES = ("linux", "windows", "macos")
-"""What `os` may be; a system that is none of these has the name that Python gives it."""
+_OS_NAMES = {"linux": "linux", "win32": "windows", "darwin": "macos"}
+"""By what Python calls them; another system has the name that Python gives it."""
 _MEASURED = ("os", "arch", "cpu", "memory", "gpu", "python", "hostname")
 _NO_PROPERTIES: Mapping[str, str] = MappingProxyType({})
 _ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "aarch64": "arm64"}
@@ -54,7 +54,7 @@ def checked_properties(properties: Mapping[str, str]) -> dict[str, str]:
 def _system() -> dict[str, object]:
     machine = platform.machine().lower()
     return {
-        "os": {"linux": "linux", "win32": "windows", "darwin": "macos"}.get(sys.platform, sys.platform),
+        "os": _OS_NAMES.get(sys.platform, sys.platform),
         "os.version": _os_version(),
         "arch": _ARCHITECTURES.get(machine, machine),
         "cpu.cores": usable_cores(),
@@ -78,12 +78,9 @@ def _gpus() -> dict[str, object]:
     if not probed.found:
         return {"gpu": False, "gpu.count": 0}
     largest = max(probed.found, key=lambda gpu: gpu.memory)
-    found: dict[str, object] = {
-        "gpu": True,
-        "gpu.count": len(probed.found),
-        "gpu.name": largest.name,
-        "gpu.memory": largest.memory,
-    }
+    found: dict[str, object] = {"gpu": True, "gpu.count": len(probed.found), "gpu.name": largest.name}
+    if largest.memory:
+        found["gpu.memory"] = largest.memory
     if probed.cuda:
         found["gpu.cuda"] = probed.cuda
     return found

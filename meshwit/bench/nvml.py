@@ -7,6 +7,8 @@ means "no GPU" here, and nowhere else is it looked at.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,7 +22,7 @@ else:
 
 
 class Gpu(msgspec.Struct, frozen=True):
-    """One GPU: its name, and all of its memory in bytes."""
+    """One GPU: its name, and its memory in bytes; 0 where it has none of its own, as in a system on a chip."""
 
     name: str
     memory: int
@@ -34,30 +36,44 @@ class Gpus(msgspec.Struct, frozen=True):
 
 
 def probe_gpus() -> Gpus:
-    """Ask the driver. Takes microseconds without `nvidia-ml-py`, some 50 ms with a GPU; never raises."""
-    if not is_installed("pynvml"):
+    """Ask the driver; never raises. Below a millisecond where there is none: then `pynvml` is not even imported."""
+    if not (_driver_is_there() and is_installed("pynvml")):
         return Gpus()
     try:
         pynvml.nvmlInit()
-    except Exception:  # an import that fails is "no GPU" as much as an NVMLError
-        return Gpus()
-    try:
-        found = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            with contextlib.suppress(pynvml.NVMLError):  # fallen off the bus, or not ours to look at
-                found.append(_gpu(pynvml.nvmlDeviceGetHandleByIndex(index)))
-        return Gpus(tuple(found), _cuda() if found else "")
-    except pynvml.NVMLError:
-        return Gpus()
-    finally:
-        with contextlib.suppress(pynvml.NVMLError):
+        try:
+            return _probe()
+        finally:
             pynvml.nvmlShutdown()
+    except Exception:  # besides NVMLError: imports that fail, functions that a version of the driver lacks
+        return Gpus()
+
+
+def _probe() -> Gpus:
+    found = []
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        with contextlib.suppress(pynvml.NVMLError):  # fallen off the bus, or not ours to look at
+            found.append(_gpu(pynvml.nvmlDeviceGetHandleByIndex(index)))
+    return Gpus(tuple(found), _cuda() if found else "")
+
+
+def _driver_is_there() -> bool:
+    """Whether NVML itself is there, as far as it costs nothing to know."""
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL("libnvidia-ml.so.1")
+        except OSError:
+            return False
+        return True
+    return sys.platform != "darwin"
 
 
 def _gpu(handle: Any) -> Gpu:
     name = pynvml.nvmlDeviceGetName(handle)  # bytes before nvidia-ml-py 11.510
-    text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-    return Gpu(text, int(pynvml.nvmlDeviceGetMemoryInfo(handle).total))
+    memory = 0
+    with contextlib.suppress(pynvml.NVMLError):
+        memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    return Gpu(name.decode(errors="replace") if isinstance(name, bytes) else str(name), memory)
 
 
 def _cuda() -> str:

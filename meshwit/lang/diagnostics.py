@@ -99,5 +99,34 @@ CODES: dict[str, str] = {
     "WIT151": "nested too deeply",
     "WIT152": "literal too large",
     "WIT153": "too many faults",
+    # names
+    "WIT201": "unknown variable",
+    "WIT202": "unknown type",
+    "WIT203": "unknown activity",
+    "WIT204": "name that is taken",
+    "WIT206": "unknown name of an argument",
+    "WIT207": "unknown member",
+    # types and values
+    "WIT301": "literal that does not fit",
+    "WIT302": "value of another type",
+    "WIT303": "operator that does not work between these types",
+    "WIT304": "missing or surplus argument",
+    "WIT305": "argument of another type",
+    "WIT306": "call that gives no value",
+    "WIT307": "variable read before it has a value",
+    "WIT308": "value that cannot be walked through",
+    "WIT309": "value without items to pick",
+    # structure
+    "WIT401": "clause that continues nothing",
+    "WIT402": "activity outside of a loop",
+    "WIT403": "call of the wrong shape",
+    "WIT404": "missing or surplus `item in items`",
+    "WIT405": "activity that is not installed",
+    # run time
+    "WIT500": "failure while the job ran",
+    # warnings
+    "WIT901": "statement that is never reached",
+    "WIT902": "result thrown away",
+    "WIT903": "variable never read",
 }
 """Code to short title, for `--explain` and the documentation."""

@@ -412,7 +412,11 @@ class _Driver:
             inner = frame.below(size, (*path, index), Branch(group, index, frame.branch))
             return _as_generator(codes[index], inner)
 
-        group = Group(len(codes), start, many=False)
+        saved = []
+        for index, hops, slot in self.node.owned:
+            slots = _space(frame, hops).slots
+            saved.append((index, slots, slot, slots[slot]))
+        group = Group(len(codes), start, many=False, saved=saved)
         return (yield Fork(group))
 
     def _apply(self, operation: Apply, frame: Frame, path: Path) -> Waiting:
@@ -444,6 +448,13 @@ def _as_generator(code: Code, frame: Frame) -> Waiting:
     if code.waits:
         return (yield from code.run(frame))
     return code.run(frame)
+
+
+def _space(frame: Frame, hops: int) -> Frame:
+    for _ in range(hops):
+        assert frame.parent is not None
+        frame = frame.parent
+    return frame
 
 
 def job_frame(job: ir.CheckedJob, values: list[Any], path: Path, branch: Branch | None, depth: int) -> Frame:

@@ -6,7 +6,7 @@ which others answer, and the requests below, which the machine answers itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeAlias
 
 from meshwit.lang.control import Signal
@@ -44,12 +44,33 @@ class Group:
     """Branches that run at once and end as if they had run in order.
 
     Branch k may touch what branches share once all before it have ended (`turn` reached k). A branch that ends by
-    failing or leaving makes the branches after it never have been (`limit`).
+    failing or leaving makes the branches after it never have been (`limit`): what such a branch wrote to variables
+    that no other touches gets its value from before again (`saved`: branch, slots, slot, value).
     """
 
-    __slots__ = ("ended", "limit", "many", "outcomes", "start", "started", "strand", "strands", "turn", "waiting")
+    __slots__ = (
+        "ended",
+        "limit",
+        "many",
+        "outcomes",
+        "saved",
+        "start",
+        "started",
+        "strand",
+        "strands",
+        "turn",
+        "waiting",
+    )
 
-    def __init__(self, count: int, start: Callable[[int], Waiting], *, many: bool) -> None:
+    def __init__(
+        self,
+        count: int,
+        start: Callable[[int], Waiting],
+        *,
+        many: bool,
+        saved: Sequence[tuple[int, list[Any], int, Any]] = (),
+    ) -> None:
+        self.saved = saved
         self.start = start
         self.many = many
         self.limit = count

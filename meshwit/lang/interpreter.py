@@ -197,7 +197,8 @@ class Interpreter:
             group.turn += 1
         # Several strands of one branch may wait: parallel blocks inside it have strands of their own.
         for strand in group.waiting.pop(group.turn, []):
-            self._ready.append((strand, None, None))
+            if strand.stack:  # else it was stopped while it waited
+                self._ready.append((strand, None, None))
 
     def _cut(self, group: Group, limit: int) -> None:
         """The branches from `limit` on never were."""
@@ -206,6 +207,9 @@ class Interpreter:
             self._stop(group.strands.pop(index))
         for index in [index for index in group.waiting if index >= group.limit]:
             del group.waiting[index]
+        for index, slots, slot, value in group.saved:
+            if index >= group.limit:
+                slots[slot] = value
 
     def _stop(self, strand: Strand) -> None:
         if strand.waits_for is not None:

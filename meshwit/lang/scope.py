@@ -58,6 +58,11 @@ class Region:
             variable for variable, writers in self.written.items() if len(writers | self.touched[variable]) > 1
         )
 
+    def owned(self) -> list[tuple[int, int]]:
+        """The other variables that a branch writes: (branch, counted from 0; variable)."""
+        contended = self.contended()
+        return [(min(by) - 1, variable) for variable, by in self.written.items() if variable not in contended]
+
 
 class Scopes:
     """The names visible at a point of a job, innermost last; no name hides another."""

@@ -20,6 +20,7 @@ import msgspec
 import platformdirs
 
 from meshwit import events
+from meshwit.bench.capabilities import capabilities
 from meshwit.codec import Codec, CodecError
 from meshwit.lang import program as ir
 from meshwit.lang.arrows import activities_in, pack
@@ -49,6 +50,7 @@ class PeerSettings(msgspec.Struct, frozen=True):
         task_time_limit_s: limit for one task where neither script nor activity sets one.
         task_memory_max_bytes: the same for memory; None for nine tenths of the device's.
         idle_s: worker processes end after so long without work.
+        properties: the owner's own capabilities, for scripts to require: `site` -> `berlin`.
     """
 
     workers: int | None = None
@@ -57,6 +59,7 @@ class PeerSettings(msgspec.Struct, frozen=True):
     task_time_limit_s: float | None = None
     task_memory_max_bytes: int | None = None
     idle_s: float = 60.0
+    properties: dict[str, str] = {}
 
 
 class RunningJob:
@@ -94,6 +97,8 @@ class LocalPeer:
         self._unpreparable: dict[int, str] = {}
         """Steps whose captured values cannot cross, and why."""
         self._lanes_timer: asyncio.TimerHandle | None = None
+        self.capabilities: dict[str, object] = {}
+        """Of this device, from when the peer is entered."""
 
     def _worker_setup(self) -> dict[str, Any]:
         kinds = self.registry.offer.types.values()
@@ -107,6 +112,8 @@ class LocalPeer:
 
     async def __aenter__(self) -> LocalPeer:
         self._loop = asyncio.get_running_loop()
+        # A driver may take its time to answer.
+        self.capabilities = await self._loop.run_in_executor(None, capabilities, self.settings.properties)
         await self._pool.__aenter__()
         self._loop.run_in_executor(None, self.blobs.evict, BLOBS_BYTES_MAX)
         return self
@@ -139,7 +146,7 @@ class LocalPeer:
         )
         leader = JobLeader(
             program, job, arguments, slots=self._pool.size, numbers=self._numbers, defaults=defaults,
-            work_of=self._work_of,
+            work_of=self._work_of, capabilities=self.capabilities,
         )  # fmt: skip
         running = RunningJob(leader, on_event)
         self._jobs.append(running)

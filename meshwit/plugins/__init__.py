@@ -39,6 +39,7 @@ from meshwit.plugins.annotations import (
 )
 from meshwit.plugins.context import Context
 from meshwit.plugins.controller import Controller, activity, clause, composite
+from meshwit.plugins.requires import requires, requires_cpu, requires_gpu, requires_memory, requires_os
 
 __all__ = [
     "Array",
@@ -79,4 +80,9 @@ __all__ = [
     "activity",
     "clause",
     "composite",
+    "requires",
+    "requires_cpu",
+    "requires_gpu",
+    "requires_memory",
+    "requires_os",
 ]

@@ -25,6 +25,7 @@ from meshwit.lang.types import ScriptType
 from meshwit.lazy import is_installed
 from meshwit.plugins.annotations import Script, Takes, read_annotation
 from meshwit.plugins.context import Context
+from meshwit.plugins.requires import expressions_of, joined
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -177,7 +178,7 @@ def read_controller(
         activities; (name, form index) -> implementation; alias -> name; "symbol left right" -> activity name.
 
     Raises:
-        TypeError: an annotation is missing or means nothing to the language.
+        TypeError: an annotation is missing or means nothing to the language, or a requirement cannot be read.
     """
     cls = type(controller)
     prefix = cls.__name__ if cls.prefix is None else cls.prefix
@@ -186,6 +187,7 @@ def read_controller(
     implementations: dict[tuple[str, int], Implementation] = {}
     aliases: dict[str, str] = {}
     operators: dict[str, str] = {}
+    required: dict[str, list[str]] = {}
     for method, note in sorted(controller.declared(), key=lambda pair: _line(pair[0])):
         name = note.name or (f"{prefix}.{method.__name__}" if prefix else method.__name__)
         form, context_at = read_form(method, note)
@@ -199,13 +201,25 @@ def read_controller(
         else:
             made = msgspec.structs.replace(earlier, forms=(*earlier.forms, form), **properties)
         activities[name] = made
+        required.setdefault(name, []).extend((note.properties.get("requires", ""), *expressions_of(method)))
         index = len(made.forms) - 1
         implementations[name, index] = Implementation(method, context_at, form.returns, note.work, note.benchmark)
         aliases.update(dict.fromkeys(note.aliases, name))
         if note.operator:
             left, right = form.parameters[0].type, form.parameters[1].type
             operators[f"{note.operator} {left} {right}"] = name
-    return list(activities.values()), implementations, aliases, operators
+    of_all = expressions_of(cls)
+    found = [_requiring(made, required[name], of_all) for name, made in activities.items()]
+    return found, implementations, aliases, operators
+
+
+def _requiring(made: Activity, own: Sequence[str], of_all: Sequence[str]) -> Activity:
+    """The activity with its own requirements and those of its controller. Raises TypeError."""
+    if made.inline or made.control:
+        if any(own):
+            raise TypeError(f"{made.name}: it runs in the leader's own process, so it can require nothing of a peer")
+        return made
+    return msgspec.structs.replace(made, requires=joined(made.name, (*of_all, *own)))
 
 
 def _line(method: Callable[..., Any]) -> int:

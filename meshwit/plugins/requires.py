@@ -13,15 +13,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from meshwit.bench.capabilities import OS_NAMES
 from meshwit.bench.requirements import all_of, is_name, parse_requirement
 from meshwit.bench.sizes import parse_size
 
 T = TypeVar("T", bound=Callable[..., Any])  # a class is one too
+_OS_NAMES = ("linux", "windows", "macos")
 
 
 def requires(expression: str) -> Callable[[T], T]:
     """Add a condition, `"gpu.cuda and site == 'berlin'"`. It is read when the controller is."""
+    if not isinstance(expression, str):
+        raise TypeError(f"@requires takes an expression in quotes, not {expression!r}")
 
     def note(wanted: T) -> T:
         wanted.__requires__ = (expression, *expressions_of(wanted))  # type: ignore[attr-defined]
@@ -62,10 +64,10 @@ def requires_gpu(min_vram: str | int | None = None, features: Sequence[str] = ()
 
 def requires_os(*names: str) -> Callable[[T], T]:
     """One of these systems: `"linux"`, `"windows"`, `"macos"`. Raises ValueError."""
-    unknown = [name for name in names if name not in OS_NAMES]
+    unknown = [name for name in names if name not in _OS_NAMES]
     if unknown or not names:
         told = f'"{unknown[0]}" is no system' if unknown else "no system is named"
-        raise ValueError(f"{told}: there are {', '.join(OS_NAMES)}")
+        raise ValueError(f"{told}: there are {', '.join(_OS_NAMES)}")
     return requires(" or ".join(f"os == '{name}'" for name in names))
 
 

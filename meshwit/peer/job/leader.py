@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,9 +19,11 @@ from meshwit.lang.arrows import activities_in
 from meshwit.lang.control import Failure
 from meshwit.lang.interpreter import Interpreter, State
 from meshwit.lang.limits import DEFAULT_LIMITS, JobLimits
+from meshwit.lang.offer import Activity
 from meshwit.lang.text import short_text
 from meshwit.lang.wishes import CallWish, Path, Request, SleepWish, StepWish, Tracing, Withdrawal
 from meshwit.outcome import JobState
+from meshwit.peer.job.capable import nobody_can
 from meshwit.peer.job.effects import Assign, Effect, Emit, EndStep, JobEnded, PrepareStep, RunInline
 from meshwit.peer.job.journal import Journal, Known
 from meshwit.peer.job.settings import call_settings, step_settings
@@ -45,6 +47,7 @@ class JobLeader:
         peer: name of this peer, for messages.
         defaults: settings of steps that the script does not set.
         work_of: estimates the work of an item, where the activity can.
+        capabilities: of this peer; None where they are not known, so that every step may run on it.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class JobLeader:
         defaults: StepSettings = StepSettings(),  # noqa: B008 - frozen
         journal: Journal | None = None,
         work_of: WorkOf | None = None,
+        capabilities: Mapping[str, object] | None = None,
     ) -> None:
         self.program = program
         self.state = JobState.RUNNING
@@ -74,6 +78,7 @@ class JobLeader:
         self._limits = limits
         self._defaults = defaults
         self._work_of = work_of
+        self._capabilities = capabilities
         self._steps: dict[int, StepRun] = {}
         self._by_path: dict[Path, int] = {}
         self._batches: dict[int, int] = {}
@@ -344,6 +349,8 @@ class JobLeader:
             return
         known = dict(self.journal.items(wish.path))
         settings = step_settings(calls, wish.options, self._defaults)
+        if len(known) < len(wish.items) and self._refused(wish, [call.activity for call in calls], settings):
+            return
         order = self._longest_first(wish)
         step = StepRun(
             next(self._numbers), wish.path, wish.task, wish.captured, wish.items, settings,
@@ -380,11 +387,23 @@ class JobLeader:
         )
         task = msgspec.structs.replace(wish.call, arguments=loads)
         settings = call_settings(wish.call.activity, self._defaults)
+        if self._refused(wish, [wish.call.activity], settings):
+            return
         step = StepRun(
             next(self._numbers), wish.path, task, list(wish.arguments), [None], settings,
             activity=wish.call.activity.name, span=wish.span, slots=self._slots, single=True,
         )  # fmt: skip
         self._open(step)
+
+    def _refused(self, wish: CallWish | StepWish, activities: Sequence[Activity], settings: StepSettings) -> bool:
+        """Whether no peer can run it: then it has failed, whatever `OnError` says, since no item ever could run."""
+        if self._capabilities is None:
+            return False
+        message = nobody_can(activities, settings.requires, self._capabilities)
+        if message:
+            activity = activities[0].name if activities else ""
+            self._answer(wish.path, Known(failure=Failure(message, wish.span, activity, peer=self._peer)))
+        return bool(message)
 
     def _open(self, step: StepRun) -> None:
         self._steps[step.number] = step

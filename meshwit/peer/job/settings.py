@@ -7,6 +7,7 @@ from typing import Any
 
 from meshwit.lang import program as ir
 from meshwit.lang.offer import Activity
+from meshwit.peer.job.capable import required
 from meshwit.peer.job.steps import StepSettings
 
 
@@ -22,6 +23,7 @@ def step_settings(calls: Sequence[ir.Invoke], options: Any, defaults: StepSettin
         batch_max=1 if any(one.once for one in activities) else None,
         timeout_s=options.time_limit or _shortest(activities) or defaults.timeout_s,
         memory_max_bytes=options.memory_limit or _smallest(activities) or defaults.memory_max_bytes,
+        requires=required(activities, options.requires),
     )
 
 
@@ -31,6 +33,7 @@ def call_settings(activity: Activity, defaults: StepSettings) -> StepSettings:
         priority=1,
         timeout_s=activity.timeout_s or defaults.timeout_s,
         memory_max_bytes=activity.memory_max_bytes or defaults.memory_max_bytes,
+        requires=required([activity]),
     )
 
 

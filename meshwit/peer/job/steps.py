@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from meshwit.bench.requirements import NOTHING, Requirement
 from meshwit.lang import program as ir
 from meshwit.lang.control import Failure
 from meshwit.lang.text import short_text
@@ -44,6 +45,7 @@ class StepSettings(msgspec.Struct, frozen=True):
     batch_max: int | None = None
     timeout_s: float | None = None
     memory_max_bytes: int | None = None
+    requires: Requirement = NOTHING
 
 
 class StepRun:

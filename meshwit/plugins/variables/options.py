@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-import re
 from typing import Any
 
 import msgspec
 
+from meshwit.bench.requirements import parse_requirement
+from meshwit.bench.sizes import parse_size
 from meshwit.codec import WireType
 from meshwit.lang.findings import did_you_mean
 from meshwit.lang.types import Member, ScriptType, describe
@@ -41,21 +42,13 @@ class ProcessingOptions(msgspec.Struct, frozen=True, rename="pascal"):
     time_limit: float = 0.0
     memory_limit: int = 0
 
+    def __post_init__(self) -> None:
+        parse_requirement(self.requires)
+
     def __str__(self) -> str:
         given = msgspec.to_builtins(self)
         plain = msgspec.to_builtins(ProcessingOptions())
         return "ProcessingOptions(" + ", ".join(f"{k}: {v}" for k, v in given.items() if v != plain[k]) + ")"
-
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def parse_size(text: str) -> int:
-    """`"2GiB"`, `"500 MB"` or `"1000"` in bytes. Raises ValueError."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    if found is None or found[2].upper() not in _UNITS:
-        raise ValueError(f'"{text}" is no size: write "500MB" or "2GiB"')
-    return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 def make_options(**given: Any) -> ProcessingOptions:
@@ -67,6 +60,8 @@ def make_options(**given: Any) -> ProcessingOptions:
     for field in ("MaxClients", "Retries", "TimeLimit"):
         if given.get(field) is not None and given[field] < 0:
             raise ValueError(f"{field} must not be negative, it is {given[field]}")
+    if isinstance(given.get("Requires"), str):
+        parse_requirement(given["Requires"])
     if isinstance(given.get("MemoryLimit"), str):
         given["MemoryLimit"] = parse_size(given["MemoryLimit"])
     try:
