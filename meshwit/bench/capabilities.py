@@ -7,7 +7,7 @@
     memory       usable bytes: control groups        gpu.cuda     newest CUDA of the driver, "12.4"
     python       3.11.7                              hostname     as the system says it
 
-The last three of `gpu` are absent where there is none. The owner's own properties stand beside them.
+What of `gpu` is a text or a size is absent where there is none. The owner's own properties stand beside all these.
 """
 
 from __future__ import annotations

@@ -288,12 +288,20 @@ def _described(given: object, wanted: Value) -> str:
             return str(Truth(given))
         case int() | float():
             if isinstance(wanted, Size) and 0 <= given < 2**63:
-                return rough_size(given)
+                return _told_apart(given, wanted.size)
             return f"{given}" if isinstance(given, float) or abs(given) < 2**63 else "a number beyond 64 bits"
         case str():
             shown = "".join(one if one.isprintable() else "?" for one in given[:60])
             return f"'{shown}'" if len(given) <= 60 else f"'{shown}…'"
     return "something else"
+
+
+def _told_apart(given: float, wanted: int) -> str:
+    """A size in words, precise enough not to look like the other one: 7.98 GiB are not 8.0."""
+    for digits in (1, 2, 3):
+        if given == wanted or rough_size(given, digits) != rough_size(wanted, digits):
+            return rough_size(given, digits)
+    return f"{given} B"
 
 
 # --- reading ---------------------------------------------------------------------------------------------------

@@ -36,9 +36,9 @@ def exact_size(size: int) -> str:
     return f"{size // UNITS[unit]} {unit}"
 
 
-def rough_size(size: float) -> str:
-    """The size for people, to a tenth of a binary unit: `4.0 GiB`."""
+def rough_size(size: float, digits: int = 1) -> str:
+    """The size for people, in a binary unit: `4.0 GiB`."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):
         if size >= UNITS[unit]:
-            return f"{size / UNITS[unit]:.1f} {unit}"
+            return f"{size / UNITS[unit]:.{digits}f} {unit}"
     return f"{size:.0f} B"

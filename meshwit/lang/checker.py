@@ -315,7 +315,7 @@ class _Bound:
         self.bodies: list[ir.BodyPart] = []
         self.clauses: list[ir.ClausePart] = []
         self.contended: frozenset[int] = frozenset()
-        self.owned: list[tuple[int, int, int]] = []
+        self.owned: list[tuple[int, int, int, int]] = []
         self.branch_space_size = 0
         self.form = 0
         self.arguments: list[ir.Expression | int | None] = []
@@ -463,7 +463,7 @@ class _Bound:
             self.contended |= region.contended()
             for branch, number in region.owned():
                 variable = scopes.variables[number]
-                self.owned.append((branch, outer.depth - variable.space.depth, variable.slot))
+                self.owned.append((branch, number, outer.depth - variable.space.depth, variable.slot))
             self.branch_space_size = max(self.branch_space_size, scopes.leave_space(outer))
         checker._around_branches = around
         scopes.loop_depth = outer_loops

@@ -133,6 +133,12 @@ class Sleep(msgspec.Struct, frozen=True):
     since_last: bool = False
 
 
+class Text(msgspec.Struct, frozen=True):
+    """Ask for the text of a value, in the form of its script type."""
+
+    value: Any
+
+
 class Emit(msgspec.Struct, frozen=True):
     """Send a text to whoever watches."""
 
@@ -151,5 +157,5 @@ class Leave(msgspec.Struct, frozen=True):
     values: tuple[Any, ...]
 
 
-Operation: TypeAlias = Evaluate | Run | RunAll | RunStatements | Apply | Spread | Sleep | Emit | Fail | Leave
+Operation: TypeAlias = Evaluate | Run | RunAll | RunStatements | Apply | Spread | Sleep | Text | Emit | Fail | Leave
 Control: TypeAlias = Generator[Operation, Any, Any]

@@ -13,6 +13,7 @@ from meshwit.lang import program as ir
 from meshwit.lang.control import Failed
 from meshwit.lang.frames import Frame, Waiting
 from meshwit.lang.offer import Offer
+from meshwit.lang.text import text_of
 from meshwit.lang.tree import Span
 from meshwit.lang.types import COLLECTION_ITEMS_MAX, OBJECT, ScriptType, describe
 from meshwit.lang.wishes import failed_at
@@ -170,6 +171,16 @@ class Evaluator:
                 raise ValueError(f"index {index} is outside: there are {size} items, 0 to {size - 1}") from None
 
         return item
+
+    def text(self, value: Any, span: Span) -> str:
+        """The text of a value in the form of its script type, as far as the value tells which that is."""
+        try:
+            return text_of(value, self._text_in)
+        except ValueError as reason:
+            raise failed_at(span, str(reason)) from None
+
+    def _text_in(self, value: Any) -> str:
+        return self.offer.type_of(value).text(value)
 
     def walk(self, type: str, value: Any, span: Span) -> list[Any]:
         """The items of a source of `item in source`."""

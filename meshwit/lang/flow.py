@@ -27,6 +27,7 @@ from meshwit.lang.control import (
     RunStatements,
     Sleep,
     Spread,
+    Text,
 )
 from meshwit.lang.evaluate import Code, Evaluator, fail_with
 from meshwit.lang.frames import BREATHE, AwaitTurn, Branch, Fork, Frame, Group, Push, Waiting
@@ -241,7 +242,10 @@ class FlowCompiler:
     def _control_call(self, node: ir.InvokeControl) -> Code:
         implementation = self.offer.implementation(node.activity.name, node.form)
         assert implementation is not None
-        shared = [node.contended] if node.activity.parallel else []
+        # What waits for a turn further out waits for one here too: only in its turn is a branch sure to be.
+        around = frozenset().union(*self._shared)
+        inside = node.contended | {variable for _, variable, *_ in node.owned if variable in around}
+        shared = [inside] if node.activity.parallel else []
         lazies = [self.root(lazy) for lazy in node.lazies]
         self._shared += shared
         bodies = [_CompiledBody(self, part, statements=node.activity.branches) for part in node.bodies]
@@ -253,7 +257,8 @@ class FlowCompiler:
             arrow = self.evaluator.compile(node.arrow.call)
             self._shared.pop()
         make = self._arguments(node, implementation)
-        driver = _Driver(self, node, lazies, bodies, arrow)
+        owned = [(branch, hops, slot) for branch, variable, hops, slot in node.owned if variable not in around]
+        driver = _Driver(self, node, lazies, bodies, arrow, owned)
 
         def run(frame: Frame) -> Waiting:
             control = yield from make(frame)
@@ -330,9 +335,12 @@ class _Driver:
         lazies: list[Code],
         bodies: list[_CompiledBody],
         arrow: Code | None,
+        owned: list[tuple[int, int, int]],
     ) -> None:
+        self.owned = owned
         self.node = node
         self.meter = compiler.meter
+        self.text = compiler.evaluator.text
         self.lazies = lazies
         self.bodies = bodies
         self.arrow = arrow
@@ -382,6 +390,8 @@ class _Driver:
                     case Sleep(duration_ms=duration, text=text, since_last=since):
                         yield SleepWish(path, duration, text, last_sleep if since else None, span)
                         last_sleep = path
+                    case Text(value=value):
+                        answer = self.text(value, span)
                     case Emit(text=text):
                         yield Tracing(path, text, span)
                     case Fail(message=message):
@@ -413,7 +423,7 @@ class _Driver:
             return _as_generator(codes[index], inner)
 
         saved = []
-        for index, hops, slot in self.node.owned:
+        for index, hops, slot in self.owned:
             slots = _space(frame, hops).slots
             saved.append((index, slots, slot, slots[slot]))
         group = Group(len(codes), start, many=False, saved=saved)

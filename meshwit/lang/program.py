@@ -152,7 +152,7 @@ class InvokeControl(msgspec.Struct, frozen=True):
     `arguments` follow the form's parameters: an expression for a value or a source, an int (index into `lazies` or
     `bodies`) for a lazy argument or body, None for the arrow or an omitted optional one.
     `contended` are the variables that branches share, so that only one may touch them at a time, in order.
-    `owned` are the others that a branch writes: the branch, and how many spaces up and in which slot its variable is.
+    `owned` are the others that a branch writes: the branch, the variable, how many spaces up it is and in which slot.
     """
 
     activity: Activity
@@ -167,7 +167,7 @@ class InvokeControl(msgspec.Struct, frozen=True):
     type: str
     site: int
     span: Span
-    owned: tuple[tuple[int, int, int], ...] = ()
+    owned: tuple[tuple[int, int, int, int], ...] = ()
 
 
 class Temporary(msgspec.Struct, frozen=True):

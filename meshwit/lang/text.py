@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import datetime
 import decimal
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from meshwit.lang.types import ScriptType
@@ -18,22 +18,26 @@ TEXT_CHARS_MAX = 4 * 1024 * 1024
 NESTING_MAX = 100
 
 
-def text_of(value: object) -> str:
-    """The text of any value whose script type is not known: by its Python class.
+TextOf: TypeAlias = Callable[[Any], str]
+"""How values are told that the language does not know by their Python class."""
+
+
+def text_of(value: object, other: TextOf = str) -> str:
+    """The text of any value whose script type is not known: by its Python class, or as `other` tells it.
 
     Raises:
         ValueError: it is longer than `TEXT_CHARS_MAX`, or nested deeper than `NESTING_MAX`.
     """
     if isinstance(value, (list, tuple)):
-        return _limited(value)
-    return _plain_text(value)
+        return _limited(value, other)
+    return _plain_text(value, other)
 
 
 def short_text(value: object, chars_max: int = 200) -> str:
     """The beginning of a value's text, for messages; never raises."""
     if isinstance(value, (list, tuple)):
         shown = ""
-        for piece in _pieces(value, 0, chars_max):
+        for piece in _pieces(value, 0, str, chars_max):
             shown += piece
             if len(shown) > chars_max:
                 break
@@ -67,7 +71,7 @@ def timespan_text(value: datetime.timedelta) -> str:
     return f"{sign}{days}{hours:02d}:{minutes:02d}:{seconds:02d}{fraction}"
 
 
-def _plain_text(value: object) -> str:
+def _plain_text(value: object, other: TextOf = str) -> str:
     match value:
         case None:
             return "NULL"
@@ -83,13 +87,13 @@ def _plain_text(value: object) -> str:
             return timespan_text(value)
         case decimal.Decimal():
             return format(value, "f")
-    return str(value)
+    return other(value)
 
 
-def _limited(value: object) -> str:
+def _limited(value: object, other: TextOf) -> str:
     pieces = []
     length = 0
-    for piece in _pieces(value, 0):
+    for piece in _pieces(value, 0, other):
         pieces.append(piece)
         length += len(piece)
         if length > TEXT_CHARS_MAX:
@@ -97,9 +101,9 @@ def _limited(value: object) -> str:
     return "".join(pieces)
 
 
-def _pieces(value: object, depth: int, depth_enough: int | None = None) -> Iterator[str]:
+def _pieces(value: object, depth: int, other: TextOf = str, depth_enough: int | None = None) -> Iterator[str]:
     if not isinstance(value, (list, tuple)):
-        yield quote_text(value)
+        yield quote_text(value) if isinstance(value, str) else _plain_text(value, other)
         return
     if depth == depth_enough:
         return
@@ -110,5 +114,5 @@ def _pieces(value: object, depth: int, depth_enough: int | None = None) -> Itera
     for position, item in enumerate(value):
         if position:
             yield ", "
-        yield from _pieces(item, depth + 1, depth_enough)
+        yield from _pieces(item, depth + 1, other, depth_enough)
     yield closing

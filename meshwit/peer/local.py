@@ -37,6 +37,8 @@ from meshwit.plugins.registry import Registry
 
 OnEvent = Callable[[events.JobEvent], None]
 LANES_INTERVAL_S = 0.1
+SELF_EXPLAINING = {"", "ValueError", "OSError", "PermissionError", "FileNotFoundError", "meshwit.lang.control.Failed"}
+"""Exceptions whose message is a sentence for people; others are told with their name."""
 BLOBS_BYTES_MAX = 20 * 10**9
 
 
@@ -294,7 +296,7 @@ class LocalPeer:
         faults = {
             number: TaskFault(
                 failure.kind,
-                f"{failure.type}: {failure.message}" if failure.type not in ("", "ValueError") else failure.message,
+                failure.message if failure.type in SELF_EXPLAINING else f"{failure.type}: {failure.message}",
                 failure.traceback,
                 results.outputs.get(number, "")[-2000:],
                 results.worker,

@@ -61,4 +61,7 @@ def installed() -> Registry:
             controllers.append(load_controller(reference))
         except Exception as reason:
             raise BrokenController(f"controller `{name}` ({reference}) cannot be loaded: {reason}") from reason
-    return Registry(controllers)
+    try:
+        return Registry(controllers)
+    except TypeError as reason:
+        raise BrokenController(f"a controller cannot be used: {reason}") from reason

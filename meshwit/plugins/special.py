@@ -7,7 +7,6 @@ from typing import Any
 from meshwit.lang import control
 from meshwit.lang.control import Control, Signal
 from meshwit.lang.offer import Clause
-from meshwit.lang.text import text_of
 from meshwit.plugins.annotations import Arrow, Body, Bool, Condition, DeclaresString, Each, Int, Object, String
 from meshwit.plugins.controller import Controller, clause, composite
 
@@ -126,7 +125,7 @@ class Special(Controller):
     @composite()
     def Trace(self, value: Object, fail: Bool = False) -> Control:
         """Sends the text of a value to whoever watches; with `fail` the job then fails."""
-        text = text_of(value)
+        text = yield control.Text(value)
         yield control.Emit(text)
         if fail:
             yield control.Fail(text)

@@ -100,9 +100,13 @@ class _Writer:
             self.assign(in_loop)
 
     def fail(self, in_loop: bool) -> None:
-        self.line(f"If({self.condition()}) {{ Trace(\"boom {self.rng.randint(0, 99)}\", true); }}")
+        unlikely = f"{self.number(1)} == {self.number(1)}"
+        self.line(f'If({unlikely}) {{ Trace("boom {self.rng.randint(0, 99)}", true); }}')
 
     def exit(self, in_loop: bool) -> None:
+        if not in_loop and self.rng.random() < 0.6:
+            self.new(in_loop)
+            return
         ways = [self.leave()] + (["Break;", "Continue;"] * 3 if in_loop else [])
         self.line(f"If({self.condition()}) {{ {self.rng.choice(ways)} }}")
 
@@ -116,7 +120,7 @@ class _Writer:
     def grid(self, in_loop: bool) -> None:
         rng, item = self.rng, self.name()
         head = rng.choice(["Grid.ForEach", "Grid.ForEach", "Transform.ForEach", "ForEach"])
-        arrows = [f"Work.Add({item}, {self.number(2)})", f"Work.Half({item} + {rng.choice(self.ints)})", f"Int({item} * 2)"]
+        arrows = [f"Work.Add({item}, {self.number(2)})", f"Work.Half({item} * {rng.choice([1, 2, 2])})", f"Int({item} * 2)"]
         type = "IntCollection"
         if self.index < JOBS - 1 and rng.random() < 0.4:
             arrows, type = [f"{self.job_name()}({item}, {rng.choice(self.ints)})"], "Array"
@@ -183,7 +187,7 @@ class _Writer:
         if kind == 3:
             return f"Work.Add({self.number(depth + 1)}, {self.number(depth + 1)})"
         if kind == 4:
-            return f"Work.Half({self.number(depth + 1)} * {rng.choice([1, 2, 2, 2])})"
+            return f"Work.Half({self.number(depth + 1)} * {rng.choice([1] + [2] * 15)})"
         if kind == 5 and self.index < JOBS - 1:
             return f"{self.job_name()}({self.number(depth + 1)}, {self.number(depth + 1)})"
         return f"({self.number(depth + 1)} {rng.choice('++*')} {self.number(depth + 1)}) % 97"

@@ -1,0 +1,311 @@
+"""What the documentation shows is so: its scripts compile, run and fail as it says, its Python and its commands run.
+
+Blocks of docs/*.md, README.md and CONTRIBUTING.md are taken by the language of their fence; words behind it ask for
+more. Lines of a script without a `Job` stand in the body of one.
+
+===============  =====================================================================================================
+`wit`            compiles without an error
+`wit run`        is run besides; the comments `~ text ~` behind statements are the texts of `Trace`, in order
+`wit-error`      gives exactly the diagnostics in its comments `~ WIT301: message ~`, each on its line; the message may
+                 be missing. Codes behind the fence's language are given somewhere, besides
+`python`         is executed; the blocks of a page share their names and one folder
+`console run`    its lines `$ meshwit …` are run; each line shown below one is printed, in this order. A line `…` stands
+                 for any number
+`file=NAME`      the block is first written to that file of the page's folder; a Python file is imported
+`whole`          a script that is not put into a job
+`skip`           nothing more is done with the block
+===============  =====================================================================================================
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import meshwit
+from meshwit.lang.diagnostics import CODES, Diagnostic
+from meshwit.lang.limits import DEFAULT_LIMITS
+from meshwit.lang.text import NESTING_MAX, TEXT_CHARS_MAX
+from meshwit.lang.tokens import SourceLimits
+from meshwit.lang.types import COLLECTION_ITEMS_MAX, STRING_CHARS_MAX
+from meshwit.plugins.blender.controller import Render
+from meshwit.plugins.discovery import installed
+from meshwit.plugins.registry import Registry
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(page for name in ("README.md", "CONTRIBUTING.md") if (page := ROOT / name).exists()),
+]
+FENCE = re.compile(r"^```([\w-]+)[ \t]*([^\n]*)\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+FAULT = re.compile(r"~ (WIT\d{3})(?:: (.*?))? ~")
+TEXT = re.compile(r"~ (.*?) ~")
+CODE = re.compile(r"WIT\d{3}")
+HEADING = re.compile(r"^### (WIT\d{3}): (.+)$", re.MULTILINE)
+EXTRAS = {"matrices": "scipy", "media": "av", "render": "mitsuba", "blender": "bpy"}
+
+
+class Block(NamedTuple):
+    """One fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    words: tuple[str, ...]
+    text: str
+
+    @property
+    def file(self) -> str:
+        return next((word.removeprefix("file=") for word in self.words if word.startswith("file=")), "")
+
+    @property
+    def script(self) -> str:
+        return self.text if "Job:" in self.text or "whole" in self.words else f"Job:Main()\n{{\n{self.text}}}\n"
+
+    @property
+    def line_of_script(self) -> int:
+        """The line of the script on which the block's text begins, less one."""
+        return 0 if self.script == self.text else 2
+
+
+@cache
+def blocks() -> list[Block]:
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in FENCE.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Block(page, line, match[1], tuple(match[2].split()), match[3]))
+    return found
+
+
+def of(*languages: str) -> list[Any]:
+    chosen = [block for block in blocks() if block.language in languages and "skip" not in block.words]
+    return [pytest.param(block, id=f"{block.page.name}:{block.line}") for block in chosen]
+
+
+@cache
+def registry() -> Registry:
+    """All controllers, those of other distributions too; one extra is never there, for WIT405."""
+
+    class Absent(Render):
+        modules = ("no_such_module",)
+
+    Absent.__name__, Absent.__qualname__, Absent.__module__ = "Render", "Render", Render.__module__
+    return Registry([Absent() if type(one) is Render else one for one in installed().controllers.values()])
+
+
+def diagnostics(script: str) -> list[Diagnostic]:
+    try:
+        return meshwit.compile(script, registry=registry()).warnings
+    except meshwit.ScriptError as error:
+        return error.diagnostics
+
+
+def skip_without_extra(found: list[Diagnostic]) -> None:
+    for one in found:
+        if one.code == "WIT405":
+            pytest.skip(one.message)
+
+
+# --- scripts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", of("wit"))
+def test_a_script_compiles_and_does_what_it_says(block: Block) -> None:
+    try:
+        program = meshwit.compile(block.script)
+    except meshwit.ScriptError as error:
+        errors = [one for one in error.diagnostics if one.severity.value == "error"]
+        skip_without_extra(errors)
+        pytest.fail(f"{block.page.name}:{block.line}: {[(one.code, one.message) for one in errors]}")
+    if "run" in block.words:
+        outcome = meshwit.run(program)
+        assert outcome.state == "completed", outcome.error
+        assert outcome.trace == TEXT.findall(block.text)
+
+
+@pytest.mark.parametrize("block", of("wit-error"))
+def test_a_wrong_script_gives_its_diagnostics(block: Block) -> None:
+    found = diagnostics(block.script)
+    expected = []
+    for number, line in enumerate(block.text.splitlines(), 1):
+        expected += [(number, code, message) for code, message in FAULT.findall(line)]
+    by_line = []
+    for one in found:
+        number = block.script.count("\n", 0, one.span[0]) + 1 - block.line_of_script
+        message = next((m for n, code, m in expected if (n, code) == (number, one.code)), None)
+        by_line.append((number, one.code, one.message if message else ""))
+    anywhere = {word for word in block.words if CODE.fullmatch(word)}
+    rest = [one for one in by_line if one[1] not in anywhere]
+    assert sorted(rest) == sorted(expected)
+    assert anywhere <= {one.code for one in found}
+
+
+# --- Python and commands -------------------------------------------------------------------------------------------
+
+
+def pages_with(*languages: str) -> list[Any]:
+    return [pytest.param(page, id=page.name) for page in dict.fromkeys(param.values[0].page for param in of(*languages))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of a page: current, and on the module path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", pages_with("python", "console"))
+def test_a_page_of_python_and_commands_runs(page: Path, folder: Path) -> None:
+    names: dict[str, Any] = {"__name__": "__docs__"}
+    for block in (one for one in blocks() if one.page == page):
+        if block.file:
+            (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / block.file).write_text(block.text, encoding="utf-8")
+        if "skip" in block.words:
+            continue
+        if block.language == "python" and block.file:
+            importlib.invalidate_caches()
+            importlib.import_module(block.file.removesuffix(".py"))
+        elif block.language == "python":
+            exec(compile(block.text, f"{page.name}:{block.line}", "exec"), names)  # noqa: S102
+        elif block.language == "console" and "run" in block.words:
+            for command, shown in commands(block.text):
+                assert_prints(command, shown, folder)
+
+
+def commands(text: str) -> Iterator[tuple[str, list[str]]]:
+    """The commands of a console block, each with the lines shown below it."""
+    parts = re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]
+    for part in parts:
+        command, *shown = part.rstrip().splitlines()
+        yield command, shown
+
+
+def assert_prints(command: str, shown: list[str], folder: Path) -> None:
+    program, *arguments = shlex.split(command)
+    assert program == "meshwit", command
+    path = os.pathsep.join([str(folder), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])])
+    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "meshwit", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    printed = [line.rstrip() for line in (ran.stdout + ran.stderr).splitlines()]
+    rest = iter(printed)
+    for line in shown:
+        if line.strip() and line.strip() != "…":
+            assert any(line.rstrip() == one for one in rest), f"{command}: no line `{line}` in {printed}"
+
+
+# --- diagnostics.md ------------------------------------------------------------------------------------------------
+
+
+def sections() -> dict[str, str]:
+    text = (ROOT / "docs" / "diagnostics.md").read_text(encoding="utf-8")
+    parts = HEADING.split(text)[1:]
+    return {code: body for code, _, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
+
+
+def test_every_code_is_explained_under_its_title() -> None:
+    text = (ROOT / "docs" / "diagnostics.md").read_text(encoding="utf-8")
+    assert HEADING.findall(text) == list(CODES.items())
+
+
+def test_every_code_that_is_used_is_registered() -> None:
+    used = {code for file in (ROOT / "meshwit").rglob("*.py") for code in CODE.findall(file.read_text("utf-8"))}
+    assert used == CODES.keys()
+
+
+TOO_LARGE = {
+    "WIT150": "Job:Main() { } " + " " * SourceLimits().source_chars,
+    "WIT151": "Job:Main() { Int:n = " + "(" * 150 + "1" + ")" * 150 + "; }",
+    "WIT153": "Job:Main() { " + "x = ; " * (SourceLimits().diagnostics + 10) + "}",
+}
+"""Wrong scripts that no page has room for."""
+
+
+@pytest.mark.parametrize("code", list(CODES))
+def test_every_code_has_a_wrong_example_that_gives_it_and_a_right_one(code: str) -> None:
+    shown = [(match[1], match[2].split(), match[3]) for match in FENCE.finditer(sections()[code])]
+    if code in TOO_LARGE:
+        assert code in {one.code for one in diagnostics(TOO_LARGE[code])}
+        return
+    assert "wit" in [language for language, _, _ in shown]
+    if code == "WIT500":
+        wrong = next(text for _, _, text in shown)
+        assert meshwit.run(f"Job:Main() {{ {wrong} }}").state == "failed"
+        return
+    wrong_codes = {found for language, words, text in shown if language == "wit-error" for found in
+                   [*(one for one, _ in FAULT.findall(text)), *words]}  # fmt: skip
+    assert code in wrong_codes
+
+
+# --- what is counted or generated ----------------------------------------------------------------------------------
+
+
+def test_the_limits_of_the_language_are_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+    text = page[page.index("## Limits") : page.index("## Diagnostics")]
+    source, run = SourceLimits(), DEFAULT_LIMITS
+    for row in (
+        f"| length | {source.source_chars:,} characters |",
+        f"| a text literal | {source.string_chars:,} characters |",
+        f"| an array literal | {source.array_items:,} items |",
+        f"| {source.integer_digits} digits · {source.decimal_chars} characters |",
+        f"| blocks in blocks | {source.block_depth} |",
+        f"| expressions in expressions | {source.expression_depth} |",
+        f"| faults reported | {source.diagnostics:,} |",
+        f"| steps (statements, rounds) at the leader | {run.steps:,} |",
+        f"| jobs calling jobs | {run.job_depth} deep |",
+        f"| branches of a parallel block at a time | {run.branches} |",
+        f"| texts of `Trace` kept for the outcome | {run.trace_texts:,} |",
+        f"| a `String` | {STRING_CHARS_MAX:,} characters |",
+        f"| the text of a value | {TEXT_CHARS_MAX:,} characters, {NESTING_MAX} levels deep |",
+        f"| a collection, range or array | {COLLECTION_ITEMS_MAX:,} items |",
+    ):
+        assert row in text
+
+
+def test_the_reference_of_activities_is_up_to_date() -> None:
+    file = ROOT / "docs" / "generate_activities.py"
+    spec = importlib.util.spec_from_file_location("generate_activities", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written = (ROOT / "docs" / "activities.md").read_text(encoding="utf-8")
+    assert module.reference() == written, "run: python docs/generate_activities.py"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_files_that_pages_name_exist() -> None:
+    for page in PAGES:
+        for name in re.findall(r"`((?:meshwit|tests|examples|benchmarks|docs)/[\w/.-]+)`", page.read_text("utf-8")):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
