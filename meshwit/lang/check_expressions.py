@@ -313,11 +313,12 @@ class ExpressionChecker:
             return made
         function = self.offer.implementation(made.activity.name, made.form)
         values = [one.value for one in made.arguments if isinstance(one, ir.Constant)]
-        if function is None or any(value is None for value in values):
+        gaps = [one.optional and one.default is None for one in made.activity.forms[made.form].parameters]
+        if function is None or any(value is None and not gap for value, gap in itertools.zip_longest(values, gaps)):
             return made
         try:
             return ir.Constant(function(*values), made.type)
-        except (ValueError, OverflowError) as reason:
+        except (ValueError, TypeError, ArithmeticError) as reason:
             forms = "; ".join(describe_form(made.activity.name, form) for form in made.activity.forms)
             self.findings.error("WIT301", f"{reason}", made.span, help=f"the forms are: {forms}")
             return made

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 from meshwit.lang import program as ir
 from meshwit.lang import tree
 from meshwit.lang.check_calls import WRONG, Given
 from meshwit.lang.check_expressions import ExpressionChecker
+from meshwit.lang.collecting import without_collecting
 from meshwit.lang.diagnostics import Diagnostic, ScriptError, Severity
 from meshwit.lang.findings import Findings, did_you_mean
 from meshwit.lang.offer import Activity, Offer, Role, Shape
@@ -23,13 +23,8 @@ def compile_script(text: str, offer: Offer, filename: str = "script.wit") -> ir.
     Raises:
         ScriptError: with every fault of the file.
     """
-    collecting = gc.isenabled()
-    gc.disable()  # a large script makes many small objects and no cycles: collecting costs half of the time
-    try:
+    with without_collecting():  # which would take half of the time
         program, found = _check(text, offer, filename)
-    finally:
-        if collecting:
-            gc.enable()
     if any(one.severity is Severity.ERROR for one in found):
         raise ScriptError(found, text, filename)
     return program

@@ -7,6 +7,7 @@ function. Which of the two is known when it is made, so that plain arithmetic co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from meshwit.lang import program as ir
@@ -54,7 +55,7 @@ class Evaluator:
             case ir.Load():
                 return Code(load(node))
             case ir.Temporary(index=index):
-                return Code(lambda frame: frame.temporaries[index])
+                return Code(partial(_temporary, index))
             case ir.Invoke() | ir.InvokeJob() | ir.InvokeControl():
                 return self.calls.compile_call(node)
             case ir.Convert():
@@ -193,6 +194,13 @@ class Evaluator:
         if len(items) > COLLECTION_ITEMS_MAX:
             raise failed_at(span, f"at most {COLLECTION_ITEMS_MAX:,} items can be walked through")
         return items
+
+
+def _temporary(index: int, frame: Frame) -> Any:
+    value = frame.temporaries[index]
+    if isinstance(value, Failed):
+        raise value
+    return value
 
 
 def load(node: ir.Load) -> Plain:

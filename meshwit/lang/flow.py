@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from meshwit.lang import program as ir
+from meshwit.lang.collecting import without_collecting
 from meshwit.lang.contention import lift, touched
 from meshwit.lang.control import (
     Apply,
@@ -72,7 +73,8 @@ class FlowCompiler:
         code = self._jobs.get(name)
         if code is None:
             outer, self._shared = self._shared, []
-            code = self._jobs[name] = self.block(self.program.jobs[name].body)
+            with without_collecting():  # 10,000 lines: 0.1 s instead of 0.7 s
+                code = self._jobs[name] = self.block(self.program.jobs[name].body)
             self._shared = outer
         return code
 
@@ -150,6 +152,8 @@ class FlowCompiler:
 
     def root(self, node: ir.Expression, stored: int | None = None) -> Code:
         """Code of a whole expression; it waits for its turn before it touches what branches share."""
+        if not self._shared:
+            return self.evaluator.compile(node)
         used = touched(node) | ({stored} if stored is not None else set())
         levels = [level for level, shared in enumerate(self._shared) if used & shared]
         if not levels:
@@ -162,9 +166,13 @@ class FlowCompiler:
         ups = [len(self._shared) - 1 - level for level in levels]
 
         def run(frame: Frame) -> Waiting:
-            values = []
+            values: list[Any] = []
             for code in first:
-                values.append((yield from code.run(frame)) if code.waits else code.run(frame))
+                try:
+                    values.append((yield from code.run(frame)) if code.waits else code.run(frame))
+                except Failed as reason:
+                    values.append(reason)  # told where the call stands: what stands before it may fail first
+                    break
             for up in ups:
                 branch = frame.branch
                 for _ in range(up):

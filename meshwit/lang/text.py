@@ -9,13 +9,18 @@ from __future__ import annotations
 import datetime
 import decimal
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-if TYPE_CHECKING:
-    from meshwit.lang.types import ScriptType
+from typing import Any, Protocol, TypeAlias
 
 TEXT_CHARS_MAX = 4 * 1024 * 1024
 NESTING_MAX = 100
+
+
+class TellsText(Protocol):
+    """A script type, as far as texts go."""
+
+    def text(self, value: Any) -> str:
+        """The text of one of its values."""
+        ...
 
 
 TextOf: TypeAlias = Callable[[Any], str]
@@ -46,7 +51,7 @@ def short_text(value: object, chars_max: int = 200) -> str:
     return shown if len(shown) <= chars_max else shown[: chars_max - 1] + "…"
 
 
-def quote_text(value: object, kind: ScriptType | None = None) -> str:
+def quote_text(value: object, kind: TellsText | None = None) -> str:
     """The text of a value inside a collection or tuple: strings stand in quotes there. Raises ValueError."""
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")

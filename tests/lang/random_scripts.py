@@ -30,7 +30,7 @@ class _Writer:
         self.ints = ["p", "q"]
         self.assignable: list[str] = []
         self.logs = index == 0
-        self.budget = 26 if index == 0 else 7
+        self.budget = 20 if index == 0 else 7
 
     def job(self) -> str:
         name = "Main" if self.index == 0 else f"Job{self.index}"

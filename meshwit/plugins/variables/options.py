@@ -58,7 +58,7 @@ def make_options(**given: Any) -> ProcessingOptions:
     if given.get("OnError") not in (None, *ON_ERROR):
         raise ValueError(_unknown("OnError", given["OnError"], ON_ERROR))
     for field in ("MaxClients", "Retries", "TimeLimit"):
-        if given.get(field) is not None and given[field] < 0:
+        if isinstance(given.get(field), (int, float)) and given[field] < 0:
             raise ValueError(f"{field} must not be negative, it is {given[field]}")
     if isinstance(given.get("Requires"), str):
         parse_requirement(given["Requires"])
