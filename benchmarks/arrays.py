@@ -21,7 +21,7 @@ from meshwit.bench.cores import usable_cores
 
 ARRAYS = 64
 MIB = 8
-SCRIPT = "Job:Main(VectorCollection:arrays) { VectorCollection:results = Grid.ForEach(a in arrays) => Bench.Double(a); }"
+SCRIPT = "Job:Main(VectorCollection:arrays) { VectorCollection:out = Grid.ForEach(a in arrays) => Bench.Double(a); }"
 
 
 def doubled_arrays(options: argparse.Namespace) -> list[Verdict]:
@@ -54,7 +54,7 @@ def doubled_arrays(options: argparse.Namespace) -> list[Verdict]:
             others["dask.distributed"] = checked(
                 lambda: client.gather(client.map(work.double, [client.scatter(array) for array in arrays]))
             )
-        mine = {"meshwit": checked(lambda: session.run(program, arrays).variables["results"])}
+        mine = {"meshwit": checked(lambda: session.run(program, arrays).variables["out"])}
         rows = measure(mine | others, rounds=options.rounds, work=ARRAYS * MIB / 1024, unit="GiB/s")
     report(f"{ARRAYS} arrays of {MIB} MiB doubled, {workers} worker processes", rows)
     return at_least("arrays doubled, rate against the best of the others", 1.5, rows, "meshwit", list(others))

@@ -1,4 +1,4 @@
-"""Scripts as long as wanted, of what real ones are made of: arithmetic, texts, collections, loops, conditions, Grid steps.
+"""Scripts as long as wanted, of what real ones are made of: arithmetic, texts, collections, loops, Grid steps.
 
 `python -m benchmarks.long_script 10000 > long.wit` writes one.
 """

@@ -1,6 +1,7 @@
-"""10,000 tasks that do nothing, each with a result of its own, over 4 worker processes: `python -m benchmarks.noop_tasks`.
+"""10,000 tasks that do nothing, each with a result of its own: `python -m benchmarks.noop_tasks`.
 
-For meshwit from `Session.run` to the outcome, so with the interpreter, the leader and the journal of results. The
+For meshwit from `Session.run` to the outcome, so with the interpreter, the leader and the journal of results. All
+have 4 worker processes. The
 tasks of dask.distributed are fewer, as it needs a millisecond and more for each.
 """
 

@@ -105,7 +105,8 @@ def report(title: str, rows: Sequence[Row]) -> None:
     for row in rows:
         spread = f"{seconds_text(min(row['times_s']))} to {seconds_text(max(row['times_s']))}"
         rate = f"{row['rate']:,.2f} {row['unit']}"
-        print(f"  {row['name']:34} {seconds_text(row['median_s']):>11}  ({spread:>24})  {rate:>20}  x{row['ratio']:.3f}")
+        median = seconds_text(row["median_s"])
+        print(f"  {row['name']:34} {median:>11}  ({spread:>24})  {rate:>20}  x{row['ratio']:.3f}")
     print(flush=True)
 
 
@@ -139,7 +140,7 @@ def main(benchmarks: Sequence[Benchmark], doc: str | None) -> None:
     """The command line of benchmarks: run them, print their verdicts together, fail if one is missed."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, help="worker processes of every contestant, where it is no part of the target")
+    parser.add_argument("--workers", type=int, help="worker processes, where they are no part of the target")
     parser.add_argument("--json", type=Path, help="write the verdicts here")
     options = parser.parse_args()
     verdicts = [verdict for benchmark in benchmarks for verdict in benchmark(options)]

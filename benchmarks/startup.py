@@ -119,10 +119,7 @@ def _memory(folder: Path) -> list[Verdict]:
     own, workers, count = (int(word) for word in working.split())
     print(f"resident after a first job: {own / 1e6:.1f} MB, and {workers / 1e6:.1f} MB in {count} worker processes")
     print(f"resident once these have ended: {int(idle) / 1e6:.1f} MB\n")
-    return [
-        at_most("an idle peer, resident", 80, int(idle) / 1e6, "MB"),
-        at_most(f"the same with {count} warm worker processes", 80, (own + workers) / 1e6, "MB"),
-    ]
+    return [at_most("an idle peer, resident", 80, int(idle) / 1e6, "MB")]
 
 
 def _compiling(rounds: int) -> list[Verdict]:

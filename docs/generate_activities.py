@@ -46,7 +46,9 @@ def _section(registry: Registry, reference_name: str, controller: Controller) ->
     yield _paragraphs(cls.__doc__ or "")
     if cls.modules:
         yield f"Needs the extra `{cls.extra}`: `pip install '{cls.distribution}[{cls.extra}]'`.\n"
-    kinds = [kind for kind in registry.offer.types.values() if registry.owners.get(f"type {kind.name}") == reference_name]
+    kinds = [
+        kind for kind in registry.offer.types.values() if registry.owners.get(f"type {kind.name}") == reference_name
+    ]
     yield from _types(list(dict.fromkeys(kinds)))
     yield from _operators(registry, controller)
     own = {one.name: one for one in registry.offer.activities.values() if one.controller == reference_name}

@@ -313,8 +313,12 @@ class ExpressionChecker:
             return made
         function = self.offer.implementation(made.activity.name, made.form)
         values = [one.value for one in made.arguments if isinstance(one, ir.Constant)]
-        gaps = [one.optional and one.default is None for one in made.activity.forms[made.form].parameters]
-        if function is None or any(value is None and not gap for value, gap in itertools.zip_longest(values, gaps)):
+        # None is a gap before a named argument, or NULL, which is for the activity itself to judge when it runs.
+        parameters = made.activity.forms[made.form].parameters
+        may_be_gap = itertools.chain(
+            (one.optional and one.default is None for one in parameters), itertools.repeat(False)
+        )
+        if function is None or any(value is None and not gap for value, gap in zip(values, may_be_gap, strict=False)):
             return made
         try:
             return ir.Constant(function(*values), made.type)

@@ -41,17 +41,18 @@ from meshwit.lang.wishes import CallWish, Exceeded, Leaving, Path, SleepWish, St
 class Meter:
     """Counts what a job has used of its limits."""
 
-    __slots__ = ("breath", "limits", "steps")
+    __slots__ = ("breath", "limits", "steps", "steps_max")
 
     def __init__(self, limits: JobLimits) -> None:
         self.limits = limits
         self.steps = 0
+        self.steps_max = limits.steps
         self.breath = limits.steps_per_turn
 
     def step(self, span: Span) -> None:
         """Count a statement or operation; raises Exceeded."""
         self.steps += 1
-        if self.steps > self.limits.steps:
+        if self.steps > self.steps_max:
             message = f"the job took more than {self.limits.steps:,} steps at the leader: does a loop never end?"
             raise Exceeded(message, span)
 
@@ -142,11 +143,17 @@ class FlowCompiler:
 
             return Code(store_waiting, waits=True)
 
+        compute = value.run
+
         def store(frame: Frame) -> Any:
             meter.step(span)
-            target(frame)[slot] = value.run(frame)
+            target(frame)[slot] = compute(frame)
 
-        return Code(store)
+        def store_here(frame: Frame) -> Any:
+            meter.step(span)
+            frame.slots[slot] = compute(frame)
+
+        return Code(store if hops else store_here)
 
     # --- taking turns ------------------------------------------------------------------------------------------
 
@@ -264,19 +271,21 @@ class FlowCompiler:
             self._shared.append(frozenset())
             arrow = self.evaluator.compile(node.arrow.call)
             self._shared.pop()
-        make = self._arguments(node, implementation)
+        start = self._arguments(node, implementation)
         owned = [(branch, hops, slot) for branch, variable, hops, slot in node.owned if variable not in around]
         driver = _Driver(self, node, lazies, bodies, arrow, owned)
 
+        if not start.waits:
+            make, drive = start.run, driver.drive
+            return Code(lambda frame: drive(frame, make(frame)), waits=True)
+
         def run(frame: Frame) -> Waiting:
-            control = yield from make(frame)
+            control = yield from start.run(frame)
             return (yield from driver.drive(frame, control))
 
         return Code(run, waits=True)
 
-    def _arguments(
-        self, node: ir.InvokeControl, implementation: Callable[..., Any]
-    ) -> Callable[[Frame], Generator[Any, Any, Any]]:
+    def _arguments(self, node: ir.InvokeControl, implementation: Callable[..., Any]) -> Code:
         """How the control generator is started: arguments evaluated, handles for what it evaluates on demand."""
         parameters = node.activity.forms[node.form].parameters
         parts: list[tuple[str, Any, Any]] = []
@@ -309,6 +318,9 @@ class FlowCompiler:
                 )
                 for clause in node.clauses
             )
+        if all(kind == "constant" for kind, _, _ in parts):
+            constants = [part for _, part, _ in parts]
+            return Code(lambda frame: implementation(*constants, **extra))
         evaluator, span = self.evaluator, node.span
 
         def make(frame: Frame) -> Generator[Any, Any, Any]:
@@ -321,7 +333,7 @@ class FlowCompiler:
                 values.append(evaluator.walk(type, value, span) if kind == "each" else value)
             return implementation(*values, **extra)
 
-        return make
+        return Code(make, waits=True)
 
 
 class _CompiledBody:
@@ -384,15 +396,15 @@ class _Driver:
             path = (*frame.path, site, count)
             try:
                 match operation:
-                    case Run(body=body, item=item):
-                        compiled = self.bodies[body.index]
+                    case Run():
+                        compiled = self.bodies[operation.body.index]
                         if compiled.item_slot is not None:
-                            frame.slots[compiled.item_slot] = item
+                            frame.slots[compiled.item_slot] = operation.item
                         inner = Frame(frame.slots, frame.parent, path, frame.branch, frame.depth)
                         block = compiled.block
                         answer = (yield from block.run(inner)) if block.waits else block.run(inner)
-                    case Evaluate(lazy=lazy):
-                        code = self.lazies[lazy.index]
+                    case Evaluate():
+                        code = self.lazies[operation.lazy.index]
                         inner = Frame(frame.slots, frame.parent, path, frame.branch, frame.depth)
                         answer = (yield from code.run(inner)) if code.waits else code.run(inner)
                     case Sleep(duration_ms=duration, text=text, since_last=since):

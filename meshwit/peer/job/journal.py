@@ -33,9 +33,8 @@ class Journal:
         return self._answers.get(path)
 
     def record(self, path: Path, known: Known) -> None:
-        """Note the answer to a wish; the first one stands. The items of its step are no longer needed."""
-        self._answers.setdefault(path, known)
-        if known.failure is None:
+        """Note the answer to a wish; the first one stands. A step answered with its values needs its items no more."""
+        if self._answers.setdefault(path, known).failure is None:
             self._items.pop(path, None)
 
     def items(self, path: Path) -> dict[int, Any]:
@@ -44,6 +43,9 @@ class Journal:
 
     def record_items(self, path: Path, numbers: list[int], values: list[Any]) -> None:
         """Note results of items of a Grid step; the first one of an item stands."""
+        answer = self._answers.get(path)
+        if answer is not None and answer.failure is None:
+            return
         known = self._items.setdefault(path, {})
         if not known:
             known.update(zip(numbers, values, strict=True))
@@ -56,8 +58,7 @@ class Journal:
         for path, known in other._answers.items():
             self.record(path, known)
         for path, items in other._items.items():
-            if path not in self._answers:
-                self.record_items(path, list(items), list(items.values()))
+            self.record_items(path, list(items), list(items.values()))
 
     def unfinished(self) -> dict[Path, dict[int, Any]]:
         """Grid steps that have results of some items only."""

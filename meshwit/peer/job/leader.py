@@ -26,6 +26,7 @@ from meshwit.outcome import JobState
 from meshwit.peer.job.capable import nobody_can
 from meshwit.peer.job.effects import Assign, Effect, Emit, EndStep, JobEnded, PrepareStep, RunInline
 from meshwit.peer.job.journal import Journal, Known
+from meshwit.peer.job.partial import partial_results
 from meshwit.peer.job.settings import call_settings, step_settings
 from meshwit.peer.job.steps import StepRun, StepSettings, TaskFault
 
@@ -114,22 +115,21 @@ class JobLeader:
         """Give out batches to a peer with room for so many; fewer come if there is nothing to do."""
         if self.state is not JobState.RUNNING or self.paused:
             return []
-        steps = sorted(self._steps.values(), key=lambda step: -step.settings.priority)
-        given = True
-        while room > 0 and given:
-            given = False
-            for step in steps:
-                if room <= 0:
-                    break
-                batch = next(self._numbers)
-                numbers = step.take(batch)
-                if numbers:
-                    given = True
-                    room -= 1
-                    self._batches[batch] = step.number
-                    items = _picked(step.items, numbers)
-                    self._effects.append(Assign(step.number, batch, numbers, items))
+        while room > 0 and self._give():
+            room -= 1
         return self._taken()
+
+    def _give(self) -> bool:
+        """Give out one batch: of the step of highest priority, among equals of the one with the fewest out."""
+        waiting = [step for step in self._steps.values() if step.pending]
+        for step in sorted(waiting, key=lambda step: (-step.settings.priority, len(step.running))):
+            batch = next(self._numbers)
+            numbers = step.take(batch)
+            if numbers:
+                self._batches[batch] = step.number
+                self._effects.append(Assign(step.number, batch, numbers, _picked(step.items, numbers)))
+                return True
+        return False
 
     @property
     def has_work(self) -> bool:
@@ -170,7 +170,8 @@ class JobLeader:
             failure = step.failure(number, faults[number], self._peer)
             if not step.single:
                 self._tell(events.ItemFailed(at=now - self._started, failure=failure, retried=number in retried))
-        self._report_soon(now)
+        if not step.single:
+            self._report_soon(now)
         if step.ended:
             self._end_step(step, now)
             return self._go_on(now)
@@ -181,6 +182,8 @@ class JobLeader:
         step = self._steps.get(self._batches.get(batch, -1))
         if step is not None:
             step.put_back(batch, numbers)
+            if batch not in step.running:
+                del self._batches[batch]
 
     def inline_answered(self, path: Path, known: Known, now: float) -> list[Effect]:
         """An inline activity was called."""
@@ -248,11 +251,7 @@ class JobLeader:
 
     def partial(self) -> dict[str, dict[int, Any]]:
         """Results of Grid steps that did not finish: by variable, or by line, then by item."""
-        found = {}
-        names = _step_names(self.program, self._interpreter.job)
-        for path, items in self.journal.unfinished().items():
-            found[names.get(path[0], f"step {path[0]}")] = dict(sorted(items.items()))
-        return found
+        return partial_results(self.program, self._interpreter.job, self.journal)
 
     def check(self) -> None:
         """Invariants; simulations call it after every event."""
@@ -481,17 +480,3 @@ def _picked(items: list[Any], numbers: Sequence[int]) -> list[Any]:
     if isinstance(numbers, range) and numbers.step == 1:
         return items[numbers.start : numbers.stop]
     return [items[number] for number in numbers]
-
-
-def _step_names(program: ir.Program, job: ir.CheckedJob) -> dict[int, str]:
-    """How the Grid steps of a job are called in messages: by the variable that takes their result, else by line."""
-    slots = {slot: name for name, slot, _ in job.results}
-    names: dict[int, str] = {}
-    for statement in job.body.statements:
-        expression = statement.value if isinstance(statement, ir.Store) else statement.call
-        while isinstance(expression, ir.Convert):
-            expression = expression.operand
-        if isinstance(expression, ir.InvokeControl):
-            line = f"line {program.line_of(statement.span)}"
-            names[expression.site] = slots.get(statement.slot, line) if isinstance(statement, ir.Store) else line
-    return names

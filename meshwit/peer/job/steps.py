@@ -161,9 +161,7 @@ class StepRun:
             return [], []  # taken back or cancelled meanwhile
         self._returned(batch, len(numbers))
         self._measure(seconds)
-        if len(numbers) == len(self.values):
-            self.values[:] = values
-        elif isinstance(numbers, range) and numbers.step == 1:
+        if isinstance(numbers, range) and numbers.step == 1:
             self.values[numbers.start : numbers.stop] = values
         else:
             for number, value in zip(numbers, values, strict=True):
