@@ -122,6 +122,8 @@ class Session:
         self._stop: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._main, name="meshwit", daemon=True)
         self._closed = False
+        self._leading = 0
+        """Jobs whose handles have no outcome yet."""
 
     def __enter__(self) -> Session:
         self._thread.start()
@@ -165,20 +167,28 @@ class Session:
         if job is not None and job not in program.jobs:
             raise ParameterError(f"there is no job `{job}`; the script has {', '.join(f'`{j}`' for j in program.jobs)}")
         name = job if job is not None else next(iter(program.jobs))
+        if self._closed:
+            raise RuntimeError("the session is closed")
         peer = self._ready.result()
         arguments = bind_parameters(program.jobs[name], args, params or {}, program.offer, peer.blobs)
         handle: Future[JobHandle] = Future()
 
         async def lead() -> None:
             try:
+                if self._stop is None or self._stop.is_set():
+                    raise RuntimeError("the session is closed")
                 running = peer.start(program, name, arguments, on_event)
                 made = JobHandle(self, running)
                 handle.set_result(made)
             except BaseException as reason:
                 handle.set_exception(reason)
                 return
-            await running.ended.wait()
-            made._ended(peer.outcome(running))
+            self._leading += 1
+            try:
+                await running.ended.wait()
+                made._ended(peer.outcome(running))
+            finally:
+                self._leading -= 1
 
         assert self._loop is not None
         asyncio.run_coroutine_threadsafe(lead(), self._loop)
@@ -207,6 +217,8 @@ class Session:
             async with LocalPeer(self._registry or installed(), self._settings) as peer:
                 self._ready.set_result(peer)
                 await self._stop.wait()
+            while self._leading:
+                await asyncio.sleep(0)
         except BaseException as reason:
             if not self._ready.done():
                 self._ready.set_exception(reason)

@@ -80,7 +80,11 @@ class Fitter:
         if isinstance(value.expression, ir.Constant) and value.expression.value is None:
             return value.expression, "", span
         if not self.offer.assignable(value.type, wanted):
-            return None, f"a {value.type} is no {wanted}{self._conversion_hint(value.type, wanted)}", span
+            return (
+                None,
+                f"{article(value.type)} {value.type} is no {wanted}{self._conversion_hint(value.type, wanted)}",
+                span,
+            )
         return ir.Convert(value.expression, wanted, span), "", span
 
     def _conversion_hint(self, given: str, wanted: str) -> str:
@@ -186,14 +190,14 @@ class Fitter:
                 if wanted and wanted[-1].rest:
                     rest.append((wanted[-1], one))
                 else:
-                    message = f"`{activity.name}` takes {_count_of(wanted)}, {len(given)} were given"
+                    message = f"`{activity.name}` takes {_count_of(wanted)}, {len(given)} {'was' if len(given) == 1 else 'were'} given"
                     problems.append(("WIT304", message, one.span, "one too many"))
                     break
                 continue
             placed[slot] = (wanted[slot], one)
         for parameter, found in zip(wanted, placed, strict=True):
             if found is None and not parameter.optional and not parameter.rest and not problems:
-                message = f"`{activity.name}` needs `{parameter.name}`, a {parameter.type}"
+                message = f"`{activity.name}` needs `{parameter.name}`, {article(parameter.type)} {parameter.type}"
                 problems.append(("WIT304", message, call.span, ""))
         result: list[ir.Expression | None] = []
         for entry in [*[p for p, w in zip(placed, wanted, strict=True) if not w.rest], *rest]:
@@ -223,6 +227,11 @@ def _count_of(wanted: list[Parameter]) -> str:
     if needed == len(wanted):
         return count_text(needed, "argument")
     return f"{needed} to {len(wanted)} arguments"
+
+
+def article(noun: str) -> str:
+    """`a` or `an`."""
+    return "an" if noun[:1] in "AEIOaeio" else "a"
 
 
 def count_text(count: int, noun: str) -> str:

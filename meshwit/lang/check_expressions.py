@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 from meshwit.lang import program as ir
 from meshwit.lang import tree
 from meshwit.lang.arrows import task_arrow
-from meshwit.lang.check_calls import WRONG, Checked, Fitter, Given, describe_form, literal_value, no_value
+from meshwit.lang.check_calls import WRONG, Checked, Fitter, Given, article, describe_form, literal_value, no_value
 from meshwit.lang.findings import Findings, did_you_mean
-from meshwit.lang.offer import Activity, Form, Offer, Parameter, Role, Shape
+from meshwit.lang.offer import Activity, Form, Offer, Operator, Parameter, Role, Shape
 from meshwit.lang.scope import Scopes, Variable
 from meshwit.lang.tree import Span
 from meshwit.lang.types import OBJECT
@@ -181,7 +183,8 @@ class ExpressionChecker:
                 return Checked(
                     ir.Invoke(activity, form, tuple(sides), found.returns, next(self.sites), node.span), found.returns
                 )
-            return Checked(ir.Operate(symbol, sides[0], sides[1], found.apply, found.returns, node.span), found.returns)
+            apply = self._joining(found, given, other)
+            return Checked(ir.Operate(symbol, sides[0], sides[1], apply, found.returns, node.span), found.returns)
         dynamic = OBJECT in (given, other)
         null = any(isinstance(side.expression, ir.Constant) and side.expression.value is None for side in (left, right))
         if symbol in ("==", "!="):
@@ -199,6 +202,18 @@ class ExpressionChecker:
         self.findings.error("WIT303", message, node.operator_span, help=help)
         return _POISON
 
+    def _joining(self, found: Operator, left: str, right: str) -> Callable[[Any, Any], Any] | None:
+        """A text joined to a value takes the value's text in the form of its type."""
+        apply = found.apply
+        if apply is None or found.symbol != "+" or found.returns != "String" or left == right:
+            return apply
+        left_text, right_text = (self.offer.types[name].text for name in (left, right))
+        if found.left == OBJECT and left != OBJECT:
+            return lambda a, b: apply(a if a is None else left_text(a), b)
+        if found.right == OBJECT and right != OBJECT:
+            return lambda a, b: apply(a, b if b is None else right_text(b))
+        return apply
+
     def _unary(self, node: tree.Unary) -> Checked:
         operand = self.check(node.operand)
         if operand.type in (None, WRONG):
@@ -209,7 +224,7 @@ class ExpressionChecker:
         found = self.offer.operators.get((node.operator, "", operand.type))
         if found is None and operand.type != OBJECT:
             wanted = "a Bool" if node.operator == "!" else "a number"
-            message = f"`{node.operator}` needs {wanted}, this is a {operand.type}"
+            message = f"`{node.operator}` needs {wanted}, this is {article(operand.type)} {operand.type}"
             self.findings.error("WIT303", message, node.operand.span)
             return _POISON
         type = found.returns if found else ("Bool" if node.operator == "!" else OBJECT)
@@ -246,7 +261,9 @@ class ExpressionChecker:
         assert target.type is not None
         element = self.offer.types[target.type].element
         if element is None:
-            self.findings.error("WIT309", f"a {target.type} has no items to pick with `[...]`", node.target.span)
+            self.findings.error(
+                "WIT309", f"{article(target.type)} {target.type} has no items to pick with `[...]`", node.target.span
+            )
             return _POISON
         return Checked(ir.ItemAt(target.expression, index, target.type, element, node.span), element)
 
@@ -280,7 +297,7 @@ class ExpressionChecker:
                 "WIT402",
                 f"`{name}` stands outside of a loop",
                 node.span,
-                help="it belongs into the block of While, Loop, ForEach or Timer",
+                help="it belongs into the block of a loop: While, Loop, ForEach, Parallel.ForEach or Timer",
             )
         if chosen is None:
             returns = forms[0][1].returns
@@ -399,7 +416,7 @@ class ExpressionChecker:
             return source.expression, WRONG
         element = self.offer.types[source.type].element
         if element is None:
-            message = f"a {source.type} cannot be walked through"
+            message = f"{article(source.type)} {source.type} cannot be walked through"
             self.findings.error("WIT308", message, node.binder.source.span, help="a collection or an Array is needed")
             return source.expression, WRONG
         if source.literal is not None and isinstance(source.literal, tree.ArrayLiteral):

@@ -349,15 +349,18 @@ class _Bound:
         forms = [(i, form) for i, form in enumerate(activity.forms) if form.shape is shape]
         roles = {parameter.role for _, form in forms for parameter in form.parameters}
         source: tuple[ir.Expression, str] | None = None
+        misused = False
         if Role.EACH in roles:
             source = checker.expressions.each(call, activity.name)
+            misused = source is None
         elif call.binder is not None:
             checker.findings.error(
                 "WIT404", f"`{activity.name}` takes no `{call.binder.item.text} in ...`", call.binder.span
             )
             checker.expressions.check(call.binder.source)
+            misused = True
         declared, given = self._declared(activity, forms[0][1], call, Role.DECLARES in roles)
-        chosen = checker.expressions.fitter.choose(call, activity, forms, given)
+        chosen = None if misused else checker.expressions.fitter.choose(call, activity, forms, given)
         index, fitted = chosen if chosen is not None else (forms[0][0], [])
         if shape is Shape.COMPOSITE:
             self.form = index
@@ -367,7 +370,7 @@ class _Bound:
                 case Role.EACH:
                     arguments.append(source[0] if source else None)
                 case Role.BODY:
-                    item = call.binder.item if call.binder is not None and Role.EACH in roles else None
+                    item = call.binder.item if call.binder is not None else None
                     arguments.append(len(self.bodies))
                     self._body(activity, node.body, item, source[1] if source else OBJECT, declared)
                 case Role.DECLARES:

@@ -237,6 +237,8 @@ def _combined(parts: list[Plain], function: Callable[..., Any], span: Span, acti
                 try:
                     return function(value)
                 except Exception as reason:
+                    if value is None and not isinstance(reason, ValueError):
+                        raise failed_at(span, "NULL has no value to compute with", activity) from reason
                     raise fail_with(reason, span, activity) from reason
 
         case [left, right]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
+import msgspec
+
 from meshwit.lang import program as ir
 from meshwit.lang.collecting import without_collecting
 from meshwit.lang.contention import lift, touched
@@ -34,6 +36,7 @@ from meshwit.lang.evaluate import Code, Evaluator, fail_with
 from meshwit.lang.frames import BREATHE, AwaitTurn, Branch, Fork, Frame, Group, Push, Waiting
 from meshwit.lang.limits import JobLimits
 from meshwit.lang.offer import Offer, Role
+from meshwit.lang.text import short_text
 from meshwit.lang.tree import Span
 from meshwit.lang.wishes import CallWish, Exceeded, Leaving, Path, SleepWish, StepWish, Tracing, failed_at
 
@@ -407,6 +410,8 @@ class _Driver:
                         code = self.lazies[operation.lazy.index]
                         inner = Frame(frame.slots, frame.parent, path, frame.branch, frame.depth)
                         answer = (yield from code.run(inner)) if code.waits else code.run(inner)
+                        if answer is None:
+                            raise failed_at(span, "NULL is no condition: it is neither true nor false")
                     case Sleep(duration_ms=duration, text=text, since_last=since):
                         yield SleepWish(path, duration, text, last_sleep if since else None, span)
                         last_sleep = path
@@ -468,10 +473,22 @@ class _Driver:
 
         def start(index: int) -> Waiting:
             branch = Branch(group, index, frame.branch)
-            return _as_generator(arrow, frame.below(part.space_size, (*path, index), branch, items[index]))
+            inner = frame.below(part.space_size, (*path, index), branch, items[index])
+            return _of_item(index, items[index], _as_generator(arrow, inner))
 
         group = Group(len(items), start, many=True)
         return (yield Fork(group))
+
+
+def _of_item(index: int, item: Any, running: Waiting) -> Waiting:
+    """What fails while an item is computed at the leader names the item, as it would anywhere else."""
+    try:
+        return (yield from running)
+    except Failed as reason:
+        if reason.failure.item is not None:
+            raise
+        named = msgspec.structs.replace(reason.failure, item=index, item_text=short_text(item))
+        raise Failed(named) from reason
 
 
 def _as_generator(code: Code, frame: Frame) -> Waiting:

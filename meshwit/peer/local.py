@@ -74,6 +74,17 @@ class RunningJob:
         self.timer: asyncio.TimerHandle | None = None
         self.turn_due = False
 
+    def tell(self, event: events.JobEvent) -> None:
+        """Hand an event to the watcher. One that raises is told nothing more: its fault is not the job's."""
+        if self.on_event is None:
+            return
+        try:
+            self.on_event(event)
+        except Exception as reason:
+            self.on_event = None
+            context = {"message": "a watcher of a job failed and is told nothing more", "exception": reason}
+            asyncio.get_running_loop().call_exception_handler(context)
+
 
 class LocalPeer:
     """See the module; `async with` it."""
@@ -96,6 +107,10 @@ class LocalPeer:
         self._jobs: list[RunningJob] = []
         self._numbers = itertools.count(1)
         self._steps: dict[int, RunningJob] = {}
+        self._taking_back: dict[int, asyncio.Task[None]] = {}
+        self._exclusive: dict[int, tuple[int, frozenset[str]]] = {}
+        """Batch -> its step and the exclusive activities that it runs."""
+        self._pool.on_death = self._worker_died
         self._unpreparable: dict[int, str] = {}
         """Steps whose captured values cannot cross, and why."""
         self._lanes_timer: asyncio.TimerHandle | None = None
@@ -157,8 +172,19 @@ class LocalPeer:
         return running
 
     def pause(self, job: RunningJob) -> None:
-        """Start no new task of the job."""
+        """Start no new task of the job; what waits in worker processes is taken back."""
         self._perform(job, job.leader.pause(self._loop.time()))
+        for batch in job.leader.batches():
+            if batch not in self._taking_back:
+                self._taking_back[batch] = self._loop.create_task(self._take_back(job, batch))
+
+    async def _take_back(self, job: RunningJob, batch: int) -> None:
+        try:
+            job.leader.put_back(batch, await self._pool.take_back(batch))
+            self._exclusive.pop(batch, None)
+        finally:
+            del self._taking_back[batch]
+        self._feed()
 
     def resume(self, job: RunningJob) -> None:
         """Start tasks of the job again."""
@@ -189,8 +215,7 @@ class LocalPeer:
             effect = pending.pop(0)
             match effect:
                 case Emit(event=event):
-                    if job.on_event is not None:
-                        job.on_event(event)
+                    job.tell(event)
                 case PrepareStep():
                     self._prepare(job, effect)
                 case Assign():
@@ -241,7 +266,8 @@ class LocalPeer:
             given = False
             for job in list(self._jobs):
                 if room > 0 and job.leader.has_work:
-                    effects = job.leader.assign(1, self._loop.time())
+                    taken = frozenset[str]().union(*(names for _, names in self._exclusive.values()))
+                    effects = job.leader.assign(1, self._loop.time(), taken)
                     given = given or bool(effects)
                     self._perform(job, effects)
                     room = self._pool.wants_more()
@@ -258,7 +284,11 @@ class LocalPeer:
         }
         try:
             self._pool.prepare(
-                effect.step, program, timeout_s=settings.timeout_s, memory_max_bytes=settings.memory_max_bytes
+                effect.step,
+                program,
+                timeout_s=settings.timeout_s,
+                memory_max_bytes=settings.memory_max_bytes,
+                once=settings.once,
             )
         except (CodecError, OSError) as reason:
             self._unpreparable[effect.step] = str(reason)
@@ -283,6 +313,8 @@ class LocalPeer:
             faults = dict.fromkeys(effect.numbers, fault)
             self._loop.call_soon(self._arrived, job, effect, faults)
             return
+        if effect.exclusive:
+            self._exclusive[effect.batch] = (effect.step, effect.exclusive)
         batch = Batch(effect.step, effect.batch, effect.items, effect.numbers)
         self._pool.submit(batch, partial(self._results, job))
 
@@ -292,7 +324,14 @@ class LocalPeer:
         self._perform(job, job.leader.results(effect.batch, effect.numbers, values, [], faults, {}, -1, now))
         self._feed()
 
+    def _worker_died(self, worker: int, cause: str, step: int) -> None:
+        job = self._steps.get(step)
+        if job is not None:
+            self._perform(job, job.leader.worker_died(worker, cause, self._loop.time()))
+
     def _results(self, job: RunningJob, results: BatchResults) -> None:
+        if results.finished:
+            self._exclusive.pop(results.batch_id, None)
         faults = {
             number: TaskFault(
                 failure.kind,
@@ -321,6 +360,7 @@ class LocalPeer:
             return
         if cancel:
             self._pool.cancel(step)
+            self._exclusive = {batch: held for batch, held in self._exclusive.items() if held[0] != step}
         else:
             # The pool closes the last batch only after it has delivered it.
             self._loop.call_soon(self._pool.release, step)
@@ -351,8 +391,7 @@ class LocalPeer:
             return
         lanes = tuple(self._pool.lanes(self._activity_of))
         for job in watched:
-            assert job.on_event is not None
-            job.on_event(events.LanesChanged(at=job.leader.elapsed(self._loop.time()), lanes=lanes))
+            job.tell(events.LanesChanged(at=job.leader.elapsed(self._loop.time()), lanes=lanes))
         self._lanes_timer = self._loop.call_later(LANES_INTERVAL_S, self._tell_lanes)
 
     def _activity_of(self, step: int) -> str:

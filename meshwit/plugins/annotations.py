@@ -74,7 +74,6 @@ _PARAMETERS: dict[object, str] = {
     int: "Long",
     float: "Double",
     str: "String",
-    bytes: "Blob",
     list: "Array",
     tuple: "Tuple",
     object: "Object",
@@ -86,7 +85,7 @@ _PARAMETERS: dict[object, str] = {
     BlobHandle: "Blob",
 }
 # A result of `int` is an Int, so that `Int:n = F();` works; a parameter of `int` is a Long, so that it takes any.
-_RESULTS = _PARAMETERS | {int: "Int"}
+_RESULTS = _PARAMETERS | {int: "Int", bytes: "Blob"}
 
 Annotation: TypeAlias = Any
 

@@ -191,6 +191,8 @@ def read_controller(
     for method, note in sorted(controller.declared(), key=lambda pair: _line(pair[0])):
         name = note.name or (f"{prefix}.{method.__name__}" if prefix else method.__name__)
         form, context_at = read_form(method, note)
+        if context_at is not None and note.properties.get("inline"):
+            raise TypeError(f"{method.__qualname__}: an inline activity touches nothing: it can take no Context")
         earlier = activities.get(name)
         properties = {key: value for key, value in note.properties.items() if value not in (None, "", False, ())}
         if earlier is None:

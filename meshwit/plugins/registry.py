@@ -15,6 +15,9 @@ from meshwit.lang.offer import Activity, Form, Offer, Operator, Parameter
 from meshwit.lang.types import CollectionType, ScriptType
 from meshwit.plugins.controller import Controller, Implementation, read_controller
 
+OWN = "meshwit.plugins."
+"""What ships here is tested to give what it declares."""
+
 
 class ControllerClash(Exception):  # noqa: N818 - the name says it
     """Two controllers claim one name."""
@@ -59,8 +62,23 @@ class Registry:
         for kind in types:
             if kind.collection:
                 self._add_collection(kind, activities)
-        functions = {key: code.function for key, code in self.implementations.items()}
+        inline = {one.name for one in activities if one.inline}
+        functions = {
+            key: self._checked(code) if key[0] in inline and not self.owners[key[0]].startswith(OWN) else code.function
+            for key, code in self.implementations.items()
+        }
         self.offer = Offer(types, activities, operators, functions, aliases)
+
+    def _checked(self, code: Implementation) -> Callable[..., Any]:
+        """An inline activity whose result is made sure to be of its type; other results are where they are computed."""
+        function, returns = code.function, code.returns
+        if returns is None:
+            return function
+
+        def call(*values: Any) -> Any:
+            return self.offer.types[returns].adopt(function(*values), None)
+
+        return call
 
     def _add_collection(self, element: ScriptType, activities: list[Activity]) -> None:
         """The constructor that every collection type has."""

@@ -144,7 +144,9 @@ class Machine:
 
     def answer_call(self, activity: str, *arguments: Any) -> None:
         """Answer the wish for this call."""
-        self.answer(next(wish.path for wish in self.calls() if (_name(wish), *wish.arguments) == (activity, *arguments)))
+        self.answer(
+            next(wish.path for wish in self.calls() if (_name(wish), *wish.arguments) == (activity, *arguments))
+        )
 
     def calls(self) -> list[CallWish]:
         """The calls that wait."""

@@ -120,7 +120,11 @@ class _Writer:
     def grid(self, in_loop: bool) -> None:
         rng, item = self.rng, self.name()
         head = rng.choice(["Grid.ForEach", "Grid.ForEach", "Transform.ForEach", "ForEach"])
-        arrows = [f"Work.Add({item}, {self.number(2)})", f"Work.Half({item} * {rng.choice([1, 2, 2])})", f"Int({item} * 2)"]
+        arrows = [
+            f"Work.Add({item}, {self.number(2)})",
+            f"Work.Half({item} * {rng.choice([1, 2, 2])})",
+            f"Int({item} * 2)",
+        ]
         type = "IntCollection"
         if self.index < JOBS - 1 and rng.random() < 0.4:
             arrows, type = [f"{self.job_name()}({item}, {rng.choice(self.ints)})"], "Array"

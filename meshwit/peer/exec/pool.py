@@ -50,7 +50,7 @@ from meshwit.peer.exec.messages import (
     read_from_worker,
     write_message,
 )
-from meshwit.peer.exec.pool_core import PoolCore
+from meshwit.peer.exec.pool_core import KILLS_MAX, PoolCore
 from meshwit.peer.exec.process_trees import ProcessTrees
 from meshwit.peer.exec.progress import Progress
 from meshwit.peer.exec.segments import SegmentError, Segments, segments_max
@@ -115,6 +115,8 @@ class WorkerPool:
         self._poll_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self.on_death: Callable[[int, str, int], None] | None = None
+        """Called with slot, cause in words and step when a worker died that had something to do."""
 
     async def __aenter__(self) -> WorkerPool:
         """Make the shared directory. Raises OSError."""
@@ -159,7 +161,13 @@ class WorkerPool:
     # What the job layer calls
 
     def prepare(
-        self, step_id: int, program: object, *, timeout_s: float | None = None, memory_max_bytes: int | None = None
+        self,
+        step_id: int,
+        program: object,
+        *,
+        timeout_s: float | None = None,
+        memory_max_bytes: int | None = None,
+        once: bool = False,
     ) -> None:
         """Make a step known.
 
@@ -168,12 +176,14 @@ class WorkerPool:
             program: what the loader gets; large buffers in it are shared by all workers. Must stay as it is.
             timeout_s: limit of wall time per task.
             memory_max_bytes: limit per task, of its worker's processes together.
+            once: a task whose worker died may have run and is not tried again.
 
         Raises:
             CodecError: the program cannot cross.
         """
         header, buffers = self._codec.encode(program)
-        self._core.prepare(step_id, timeout_s, memory_max_bytes or self._memory_max_bytes)
+        kills_max = 1 if once else KILLS_MAX
+        self._core.prepare(step_id, timeout_s, memory_max_bytes or self._memory_max_bytes, kills_max)
         places, inline = self._segments.place_all(buffers, f"step{step_id}")
         self._programs[step_id] = (Encoded(header, places), inline)
 
@@ -294,9 +304,12 @@ class WorkerPool:
         self._segments.gone(worker.name)
         if self._closing:
             return
+        cause, run = exit_cause(worker.returncode), self._core.running(slot)
+        if run is not None and self.on_death is not None:
+            self.on_death(slot, cause, run.step_id)
         effects = self._core.exited(
             slot,
-            exit_cause(worker.returncode),
+            cause,
             self._loop.time(),
             serial=at.serial,
             position=at.position,
@@ -451,7 +464,7 @@ class WorkerPool:
 
     def _forget(self, step_id: int) -> None:
         if self._programs.pop(step_id, None) is not None:
-            self._segments.gone(f"step{step_id}")
+            self._segments.let_go(f"step{step_id}")
             self._segments.trim()
 
     # Time

@@ -71,11 +71,17 @@ class PoolCore:
 
     # What the job layer wants
 
-    def prepare(self, step_id: int, timeout_s: float | None = None, memory_max_bytes: int | None = None) -> None:
+    def prepare(
+        self,
+        step_id: int,
+        timeout_s: float | None = None,
+        memory_max_bytes: int | None = None,
+        kills_max: int = KILLS_MAX,
+    ) -> None:
         """Make a step known; its program goes to a worker with the first run there."""
         if step_id in self._ledger.steps:
             raise ValueError(f"step {step_id} is prepared already")
-        self._ledger.steps[step_id] = Step(timeout_s, memory_max_bytes)
+        self._ledger.steps[step_id] = Step(timeout_s, memory_max_bytes, kills_max)
 
     def release(self, step_id: int) -> list[Effect]:
         """Forget a step that has no open batch. Raises ValueError if it has."""
@@ -402,8 +408,10 @@ class PoolCore:
         culprit = run.positions[at_fault]
         kills = batch.kills[culprit] = batch.kills.get(culprit, 0) + 1
         self._ledger.put_back(run, [p for p in run.rest() if p != culprit], effects)
-        if kills >= KILLS_MAX:
-            failure = TaskFailure("killed", "", f"its worker process ended {kills} times: {cause}", detail)
+        step = self._ledger.steps.get(run.step_id)
+        if kills >= (KILLS_MAX if step is None else step.kills_max):
+            times = "" if kills == 1 else f" {kills} times"
+            failure = TaskFailure("killed", "", f"its worker process ended{times}: {cause}", detail)
             self._ledger.fail(run.batch_id, (culprit,), failure, slot.index, effects)
         else:
             self._ledger.pending.appendleft(self._ledger.new_run(run.step_id, run.batch_id, (culprit,)))

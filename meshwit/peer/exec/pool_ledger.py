@@ -58,6 +58,7 @@ class Step:
 
     timeout_s: float | None
     memory_max_bytes: int | None
+    kills_max: int
     load_deaths: int = 0
 
 

@@ -142,14 +142,16 @@ class Segments:
                 elif name in self._own:
                     self._release(self._own[name], reader)
 
+    def let_go(self, reader: str) -> None:
+        """That reader looks at nothing any more; it need not be a process."""
+        with self._lock:
+            self._let_go(reader)
+            self._unlink_orphans()
+
     def gone(self, process: str) -> None:
         """That process has ended: it looks at nothing any more, and its own files go as soon as nobody needs them."""
         with self._lock:
-            for own in list(self._own.values()):
-                if own.holds.pop(process, 0) and not own.holds:
-                    self._spare.append(own)
-            for key in [key for key in self._lent if key[1] == process]:
-                del self._lent[key]
+            self._let_go(process)
             self._dropped.pop(process, None)
             prefix = f"{process}-"
             for name in [name for name in self._maps if name.startswith(prefix)]:
@@ -159,8 +161,7 @@ class Segments:
             with contextlib.suppress(OSError):
                 for path in self._directory.glob(f"{prefix}*.seg"):
                     self._orphans.add(path.name)
-            for name in list(self._orphans):
-                self._unlink_orphan(name)
+            self._unlink_orphans()
 
     def trim(self) -> None:
         """Give back memory that is only kept for speed."""
@@ -212,6 +213,17 @@ class Segments:
             return self._dropped.pop(sender, [])
 
     # How
+
+    def _let_go(self, reader: str) -> None:
+        for own in list(self._own.values()):
+            if own.holds.pop(reader, 0) and not own.holds:
+                self._spare.append(own)
+        for key in [key for key in self._lent if key[1] == reader]:
+            del self._lent[key]
+
+    def _unlink_orphans(self) -> None:
+        for name in list(self._orphans):
+            self._unlink_orphan(name)
 
     def _end(self, key: int) -> None:
         self._ended.append(self._leases.pop(key))

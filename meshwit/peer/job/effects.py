@@ -29,6 +29,7 @@ class Assign(msgspec.Struct, frozen=True):
     batch: int
     numbers: Sequence[int]
     items: list[Any]
+    exclusive: frozenset[str] = frozenset()
 
 
 class EndStep(msgspec.Struct, frozen=True):

@@ -111,25 +111,37 @@ class JobLeader:
         """Go on where the script let others go first."""
         return self._go_on(now)
 
-    def assign(self, room: int, now: float) -> list[Effect]:
-        """Give out batches to a peer with room for so many; fewer come if there is nothing to do."""
+    def assign(self, room: int, now: float, taken: frozenset[str] = frozenset()) -> list[Effect]:
+        """Give out batches to a peer with room for so many; fewer come if there is nothing to do.
+
+        `taken` are the exclusive activities that run there already.
+        """
         if self.state is not JobState.RUNNING or self.paused:
             return []
-        while room > 0 and self._give():
+        while room > 0:
+            given = self._give(taken)
+            if given is None:
+                break
+            taken |= given.settings.exclusive
             room -= 1
         return self._taken()
 
-    def _give(self) -> bool:
+    def _give(self, taken: frozenset[str]) -> StepRun | None:
         """Give out one batch: of the step of highest priority, among equals of the one with the fewest out."""
-        waiting = [step for step in self._steps.values() if step.pending]
+        waiting = [step for step in self._steps.values() if step.pending and not step.settings.exclusive & taken]
         for step in sorted(waiting, key=lambda step: (-step.settings.priority, len(step.running))):
             batch = next(self._numbers)
             numbers = step.take(batch)
             if numbers:
                 self._batches[batch] = step.number
-                self._effects.append(Assign(step.number, batch, numbers, _picked(step.items, numbers)))
-                return True
-        return False
+                items = _picked(step.items, numbers)
+                self._effects.append(Assign(step.number, batch, numbers, items, step.settings.exclusive))
+                return step
+        return None
+
+    def batches(self) -> list[int]:
+        """The batches that are out."""
+        return list(self._batches)
 
     @property
     def has_work(self) -> bool:

@@ -20,7 +20,8 @@ def step_settings(calls: Sequence[ir.Invoke], options: Any, defaults: StepSettin
         skip_failed=options.on_error == "Skip",
         priority=options.priority,
         one_at_a_time=not options.can_run_in_parallel_on_client or any(one.exclusive for one in activities),
-        batch_max=1 if any(one.once for one in activities) else None,
+        exclusive=frozenset(one.name for one in activities if one.exclusive),
+        once=any(one.once for one in activities),
         timeout_s=options.time_limit or _shortest(activities) or defaults.timeout_s,
         memory_max_bytes=options.memory_limit or _smallest(activities) or defaults.memory_max_bytes,
         requires=required(activities, options.requires),
@@ -31,6 +32,8 @@ def call_settings(activity: Activity, defaults: StepSettings) -> StepSettings:
     """Settings of a single call; it goes before the tasks of steps, since the script waits for it."""
     return StepSettings(
         priority=1,
+        exclusive=frozenset([activity.name] if activity.exclusive else ()),
+        once=activity.once,
         timeout_s=activity.timeout_s or defaults.timeout_s,
         memory_max_bytes=activity.memory_max_bytes or defaults.memory_max_bytes,
         requires=required([activity]),

@@ -42,7 +42,10 @@ class StepSettings(msgspec.Struct, frozen=True):
     skip_failed: bool = False
     priority: int = 0
     one_at_a_time: bool = False
-    batch_max: int | None = None
+    exclusive: frozenset[str] = frozenset()
+    """Activities of which a device runs no two at a time."""
+    once: bool = False
+    """No task is ever tried again, whatever became of it."""
     timeout_s: float | None = None
     memory_max_bytes: int | None = None
     requires: Requirement = NOTHING
@@ -122,8 +125,8 @@ class StepRun:
         if self.fault is not None or not self.pending or (self.settings.one_at_a_time and self.running):
             return ()
         size = self.sizer.size(self.left)
-        if self.settings.batch_max is not None:
-            size = min(size, self.settings.batch_max)
+        if self.settings.once:
+            size = 1
         part = self.pending.popleft()
         if len(part) > size:
             self.pending.appendleft(part[size:])
@@ -171,7 +174,8 @@ class StepRun:
         final: list[int] = []
         for number, fault in faults.items():
             attempts = self.attempts[number] = self.attempts.get(number, 0) + 1
-            if attempts <= self.settings.retries and fault.kind not in ("killed", "unloadable", "unencodable"):
+            again = attempts <= self.settings.retries and not self.settings.once
+            if again and fault.kind not in ("killed", "unloadable", "unencodable"):
                 retried.append(number)
                 self.done -= 1
             else:

@@ -155,6 +155,8 @@ class Variables(Controller):
         offset: TimeSpan = datetime.timedelta(),
     ) -> DateTimeOffset:
         """A moment with its offset from UTC."""
+        if abs(offset) >= datetime.timedelta(days=1):
+            raise ValueError("an offset from UTC is shorter than a day")
         return datetime.datetime(year, month, day, hour, minute, second, tzinfo=datetime.timezone(offset))
 
     @activity(inline=True, name="DateTimeOffset")
@@ -245,7 +247,7 @@ def _constructor(kind: IntegerType | FloatingType | DecimalType) -> Callable[...
 
 def _range(kind: IntegerType | FloatingType | DecimalType) -> Callable[..., Any]:
     def numbers(start: Any, stop: Any, step: Any = 1) -> Any:
-        return number_range(kind, start, stop, kind.coerce(step), COLLECTION_ITEMS_MAX)
+        return number_range(kind, start, stop, step, COLLECTION_ITEMS_MAX)
 
     element = Annotated[Any, Script(kind.name)]
     numbers.__doc__ = "The numbers from `start`, by `step`, up to but without `stop`."

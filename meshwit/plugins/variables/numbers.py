@@ -28,6 +28,15 @@ def plain_number(value: object) -> object:
     return value
 
 
+def _digits(value: Any) -> Any:
+    """A number as it is; a text without the white space around it, if Python alone would not read it. ValueError."""
+    if isinstance(value, str):
+        if "_" in value:
+            raise ValueError(f"{describe(value)} is no number")
+        return value.strip()
+    return value
+
+
 class IntegerType(ScriptType):
     """Whole numbers in a range, both ends included."""
 
@@ -64,7 +73,7 @@ class IntegerType(ScriptType):
         """`Int(x)`: fractions are cut toward zero, text is read."""
         if isinstance(value, str):
             try:
-                value = int(value.strip())
+                value = int(_digits(value))
             except ValueError:
                 raise ValueError(f"{describe(value)} is no whole number") from None
         elif isinstance(value, (float, decimal.Decimal)):
@@ -117,7 +126,7 @@ class FloatingType(ScriptType):
         if self.bits == 64:
             return value
         try:
-            result: float = struct.unpack("f", struct.pack("f", value))[0]
+            result: float = struct.unpack("<f", struct.pack("<f", value))[0]
         except OverflowError:
             raise ValueError(f"{value} does not fit {self.name}, which ends at 3.4e38") from None
         return result
@@ -127,7 +136,10 @@ class FloatingType(ScriptType):
         if isinstance(value, bool) or not isinstance(value, (int, float, str, decimal.Decimal)):
             raise ValueError(f"{self.name} can be made of a number or a text, not of {describe(value)}")
         try:
-            return self.rounded(float(value))
+            result = self.rounded(float(_digits(value)))
+            if math.isfinite(result):
+                return result
+            raise ValueError(f"{describe(value)} is no finite number")
         except OverflowError:
             raise ValueError(f"{describe(value)} does not fit {self.name}") from None
         except ValueError:
@@ -171,7 +183,7 @@ class DecimalType(ScriptType):
         if isinstance(value, bool) or not isinstance(value, (int, float, str, decimal.Decimal)):
             raise ValueError(f"Decimal can be made of a number or a text, not of {describe(value)}")
         try:
-            return self.bounded(decimal.Decimal(repr(value) if isinstance(value, float) else value))
+            return self.bounded(decimal.Decimal(repr(value) if isinstance(value, float) else _digits(value)))
         except decimal.InvalidOperation:
             raise ValueError(f"{describe(value)} is no number") from None
 

@@ -57,7 +57,7 @@ def make_options(**given: Any) -> ProcessingOptions:
         raise ValueError(_unknown("strategy", given["Strategy"], STRATEGIES))
     if given.get("OnError") not in (None, *ON_ERROR):
         raise ValueError(_unknown("OnError", given["OnError"], ON_ERROR))
-    for field in ("MaxClients", "Retries", "TimeLimit"):
+    for field in ("MaxClients", "Retries", "TimeLimit", "MemoryLimit"):
         if isinstance(given.get(field), (int, float)) and given[field] < 0:
             raise ValueError(f"{field} must not be negative, it is {given[field]}")
     if isinstance(given.get("Requires"), str):

@@ -238,7 +238,13 @@ def simple_operators() -> Iterator[Operator]:
     yield Operator("+", "String", "String", "String", _joined)
     yield Operator("+", "String", "Object", "String", lambda left, right: _joined(left, text_of(right)))
     yield Operator("+", "Object", "String", "String", lambda left, right: _joined(text_of(left), right))
-    yield Operator("!", "", "Bool", "Bool", lambda _, right: not right)
+    yield Operator("!", "", "Bool", "Bool", lambda _, right: _negated(right))
+
+
+def _negated(value: bool | None) -> bool:
+    if value is None:
+        raise ValueError("NULL is neither true nor false")
+    return not value
 
 
 def text_argument(value: object) -> str:

@@ -158,7 +158,9 @@ def test_what_is_done_stays_readable_when_a_step_fails():
 
 
 def test_a_try_holds_a_failed_step_and_the_rest_goes_on():
-    job = LedJob(f"String:told; Try {{ {grid(2)} Trace(ys); }} Catch(String:error) {{ told = error; }} Return(Lab.Double(4));")
+    job = LedJob(
+        f"String:told; Try {{ {grid(2)} Trace(ys); }} Catch(String:error) {{ told = error; }} Return(Lab.Double(4));"
+    )
     job.returns(job.takes_one(), failing={0: "no"})
     job.works()
     assert (job.state, job.variables, job.leader.returned) == ("completed", {"told": "no"}, [8])

@@ -23,7 +23,9 @@ class Simulated:
     makespan_s: float = 0.0
 
 
-def simulate(lengths: list[float], slots: int, strategy: str = "Adaptive", speeds: list[float] | None = None) -> Simulated:
+def simulate(
+    lengths: list[float], slots: int, strategy: str = "Adaptive", speeds: list[float] | None = None
+) -> Simulated:
     """Runs tasks of these lengths: batches wait in one queue, as many as there are slots, and go to whoever is idle."""
     sizer = BatchSizer(strategy, slots, len(lengths))
     speeds = speeds or [1.0] * slots
@@ -55,7 +57,9 @@ def simulate(lengths: list[float], slots: int, strategy: str = "Adaptive", speed
         idle.append(slot)
 
 
-def over_ideal(lengths: list[float], slots: int, strategy: str = "Adaptive", speeds: list[float] | None = None) -> float:
+def over_ideal(
+    lengths: list[float], slots: int, strategy: str = "Adaptive", speeds: list[float] | None = None
+) -> float:
     """Makespan over that of work that can be cut at will."""
     ideal = sum(lengths) / sum(speeds or [1.0] * slots)
     return simulate(lengths, slots, strategy, speeds).makespan_s / max(ideal, max(lengths))
