@@ -1,8 +1,7 @@
 """10,000 tasks that do nothing, each with a result of its own: `python -m benchmarks.noop_tasks`.
 
-For meshwit from `Session.run` to the outcome, so with the interpreter, the leader and the journal of results. All
-have 4 worker processes. The
-tasks of dask.distributed are fewer, as it needs a millisecond and more for each.
+All have 4 worker processes. meshwit is measured from `Session.run` to the outcome, so with the interpreter, the leader
+and the journal of results. The tasks of dask.distributed are fewer, as it needs a millisecond and more for each.
 """
 
 from __future__ import annotations

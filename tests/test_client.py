@@ -52,12 +52,10 @@ def registry() -> Registry:
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[meshwit.Session]:
     """Two worker processes, for all tests of the module."""
-    with (
-        pytest.MonkeyPatch.context() as patched,
-        meshwit.Session(workers=2, roots=[tmp_path_factory.mktemp("root")], registry=registry()) as made,
-    ):
+    with pytest.MonkeyPatch.context() as patched:
         patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield made
+        with meshwit.Session(workers=2, roots=[tmp_path_factory.mktemp("root")], registry=registry()) as made:
+            yield made
 
 
 class Watched:

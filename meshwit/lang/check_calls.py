@@ -190,7 +190,8 @@ class Fitter:
                 if wanted and wanted[-1].rest:
                     rest.append((wanted[-1], one))
                 else:
-                    message = f"`{activity.name}` takes {_count_of(wanted)}, {len(given)} {'was' if len(given) == 1 else 'were'} given"
+                    number = f"{len(given)} {'was' if len(given) == 1 else 'were'}"
+                    message = f"`{activity.name}` takes {_count_of(wanted)}, {number} given"
                     problems.append(("WIT304", message, one.span, "one too many"))
                     break
                 continue

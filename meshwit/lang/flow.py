@@ -34,30 +34,10 @@ from meshwit.lang.control import (
 )
 from meshwit.lang.evaluate import Code, Evaluator, fail_with
 from meshwit.lang.frames import BREATHE, AwaitTurn, Branch, Fork, Frame, Group, Push, Waiting
-from meshwit.lang.limits import JobLimits
+from meshwit.lang.meter import Meter
 from meshwit.lang.offer import Offer, Role
 from meshwit.lang.text import short_text
-from meshwit.lang.tree import Span
 from meshwit.lang.wishes import CallWish, Exceeded, Leaving, Path, SleepWish, StepWish, Tracing, failed_at
-
-
-class Meter:
-    """Counts what a job has used of its limits."""
-
-    __slots__ = ("breath", "limits", "steps", "steps_max")
-
-    def __init__(self, limits: JobLimits) -> None:
-        self.limits = limits
-        self.steps = 0
-        self.steps_max = limits.steps
-        self.breath = limits.steps_per_turn
-
-    def step(self, span: Span) -> None:
-        """Count a statement or operation; raises Exceeded."""
-        self.steps += 1
-        if self.steps > self.steps_max:
-            message = f"the job took more than {self.limits.steps:,} steps at the leader: does a loop never end?"
-            raise Exceeded(message, span)
 
 
 class FlowCompiler:
@@ -471,24 +451,31 @@ class _Driver:
             captured = [code.run(frame) for code in self.captured]
             return (yield StepWish(path, part.task, items, captured, operation.options, node.type, node.span))
 
+        def attempt(index: int, number: int) -> Waiting:
+            place = (*path, index, -number) if number else (*path, index)
+            inner = frame.below(part.space_size, place, Branch(group, index, frame.branch), items[index])
+            return _as_generator(arrow, inner)
+
         def start(index: int) -> Waiting:
-            branch = Branch(group, index, frame.branch)
-            inner = frame.below(part.space_size, (*path, index), branch, items[index])
-            return _of_item(index, items[index], _as_generator(arrow, inner))
+            return _of_item(index, items[index], operation.options, attempt)
 
         group = Group(len(items), start, many=True)
         return (yield Fork(group))
 
 
-def _of_item(index: int, item: Any, running: Waiting) -> Waiting:
-    """What fails while an item is computed at the leader names the item, as it would anywhere else."""
-    try:
-        return (yield from running)
-    except Failed as reason:
-        if reason.failure.item is not None:
-            raise
-        named = msgspec.structs.replace(reason.failure, item=index, item_text=short_text(item))
-        raise Failed(named) from reason
+def _of_item(index: int, item: Any, options: Any, attempt: Callable[[int, int], Waiting]) -> Waiting:
+    """One item of a Grid step at the leader: tried again, skipped and named in its failure as it would be elsewhere."""
+    retries, skip = (options.retries, options.on_error == "Skip") if options is not None else (0, False)
+    for number in range(retries + 1):
+        try:
+            return (yield from attempt(index, number))
+        except Failed as reason:
+            failure = reason.failure
+    if skip:
+        return None
+    if failure.item is None:
+        failure = msgspec.structs.replace(failure, item=index, item_text=short_text(item))
+    raise Failed(failure)
 
 
 def _as_generator(code: Code, frame: Frame) -> Waiting:

@@ -163,7 +163,7 @@ class LocalPeer:
         )
         leader = JobLeader(
             program, job, arguments, slots=self._pool.size, numbers=self._numbers, defaults=defaults,
-            work_of=self._work_of, capabilities=self.capabilities,
+            peer=self.name, work_of=self._work_of, capabilities=self.capabilities,
         )  # fmt: skip
         running = RunningJob(leader, on_event)
         self._jobs.append(running)

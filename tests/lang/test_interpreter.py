@@ -356,6 +356,37 @@ def test_a_failed_call_that_is_not_reached_does_not_count():
     assert Machine(main(body)).run(random.Random(1)).variables == {"s": 3}
 
 
+# --- Grid steps that must run at the leader ------------------------------------------------------------------------
+
+
+def halving(items: str, options: str = 'ProcessingOptions("Adaptive")'):
+    """A step whose call is a job, which cannot be sent to others."""
+    step = f"Array:hs = Grid.ForEach(x in {items}, {options}) => Halve(x);"
+    return compiled(f"Job:Main() {{ {step} }} Job:Halve(Int:x) {{ Int:h = Work.Half(x); Return(h); }}")
+
+
+def test_an_item_that_fails_at_the_leader_is_named():
+    """A job cannot be sent to others; its failing item is named all the same."""
+    machine = Machine(halving("[2, 5, 7]"))
+    machine.run(random.Random(2))
+    failure = machine.interpreter.failure
+    assert (failure.message, failure.item, failure.item_text) == ("5 is odd", 1, "5")
+
+
+def test_an_item_is_skipped_at_the_leader_too():
+    options = 'ProcessingOptions("Adaptive", OnError: "Skip")'
+    machine = Machine(halving("[2, 5, 8]", options))
+    assert machine.run(random.Random(2)).variables == {"hs": [1, None, 4]}
+
+
+def test_an_item_is_tried_again_at_the_leader_too():
+    """Each attempt has wishes of its own."""
+    options = 'ProcessingOptions("Adaptive", Retries: 2)'
+    machine = Machine(halving("[2, 5]", options))
+    assert machine.run().message == "5 is odd"
+    assert len(machine.paths) == 4
+
+
 # --- limits ------------------------------------------------------------------------------------------------------
 
 

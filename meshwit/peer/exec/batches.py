@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from meshwit.codec import Buffer, Codec
-from meshwit.peer.exec.messages import TaskFailure
+from meshwit.peer.exec.messages import Results, TaskFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,25 @@ class OpenBatch:
             return encoded
         items = self.batch.items
         return self.codec.encode([items[position] for position in positions])
+
+    def arrived(
+        self, positions: Sequence[int], worker: int, finished: bool, said: Results, buffers: list[Buffer]
+    ) -> BatchResults:
+        """Return what a worker said of some positions, by item number."""
+        names = self.numbers
+        numbers = (
+            names[positions.start : positions.stop] if isinstance(positions, range) else [names[p] for p in positions]
+        )
+        failures, outputs = said.failures, said.outputs
+        if failures:
+            failures = {numbers[at - said.first]: failure for at, failure in failures.items()}
+        if outputs:
+            outputs = {numbers[at - said.first]: text for at, text in outputs.items()}
+        seconds = array.array("f", said.seconds)
+        encoded = (said.values.header, buffers)
+        return BatchResults(
+            self.batch.batch_id, numbers, failures, outputs, seconds, worker, finished, self.codec, encoded
+        )
 
     def fail(
         self, positions: Sequence[int], failures: Iterable[TaskFailure], worker: int, finished: bool

@@ -6,7 +6,6 @@ A job layer keeps it fed: while ``wants_more()``, ``submit`` a batch; ``on_resul
 
 from __future__ import annotations
 
-import array
 import asyncio
 import itertools
 import os
@@ -21,7 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, assert_never
 
-import anyio
 import msgspec
 
 from meshwit.bench.cores import usable_cores
@@ -33,6 +31,7 @@ from meshwit.peer.exec.batches import Batch, BatchResults, OnResults, OpenBatch
 from meshwit.peer.exec.directories import make_directory, memory_root
 from meshwit.peer.exec.exit_causes import exit_cause
 from meshwit.peer.exec.frames import FrameError, frame, split_inline
+from meshwit.peer.exec.lanes import lane
 from meshwit.peer.exec.messages import (
     Encoded,
     Flush,
@@ -54,6 +53,7 @@ from meshwit.peer.exec.pool_core import KILLS_MAX, PoolCore
 from meshwit.peer.exec.process_trees import ProcessTrees
 from meshwit.peer.exec.progress import Progress
 from meshwit.peer.exec.segments import SegmentError, Segments, segments_max
+from meshwit.peer.exec.shielded import shielded
 from meshwit.peer.exec.worker_process import GRACE_S, WorkerProcess
 
 MEMORY_SHARE_MAX: Final = 0.9
@@ -140,23 +140,25 @@ class WorkerPool:
     ) -> None:
         """End all workers; open batches are dropped."""
         self._closing = True
-        with anyio.CancelScope(shield=True):
-            for timer in (self._poll_timer, self._tick_timer):
-                if timer is not None:
-                    timer.cancel()
-            for slot, worker in enumerate(self._workers):
-                if worker is not None:
-                    busy = not self._core.is_idle(slot)
-                    if not busy:
-                        self._send(slot, Stop())
-                    worker.kill_later(0.0 if busy else GRACE_S)
-            with anyio.move_on_after(_END_S):
-                while any(worker is not None for worker in self._workers):
-                    await anyio.sleep(0.002)
-            for batch_id in list(self._settling):
-                self._settle(batch_id)
-            self._segments.close()
-            self._remove_directory()
+        for timer in (self._poll_timer, self._tick_timer):
+            if timer is not None:
+                timer.cancel()
+        for slot, worker in enumerate(self._workers):
+            if worker is not None:
+                busy = not self._core.is_idle(slot)
+                if not busy:
+                    self._send(slot, Stop())
+                worker.kill_later(0.0 if busy else GRACE_S)
+        await shielded(self._all_ended())
+
+    async def _all_ended(self) -> None:
+        give_up = self._loop.time() + _END_S
+        while any(worker is not None for worker in self._workers) and self._loop.time() < give_up:
+            await asyncio.sleep(0.002)
+        for batch_id in list(self._settling):
+            self._settle(batch_id)
+        self._segments.close()
+        self._remove_directory()
 
     # What the job layer calls
 
@@ -227,17 +229,11 @@ class WorkerPool:
         """Return what each worker process does; ``activity_of`` names what a step applies."""
         lanes = []
         for slot, worker in enumerate(self._workers):
-            done, busy_s = self._worked[slot]
-            run = self._core.running(slot)
-            if worker is None or run is None:
-                lanes.append(Lane(slot, "idle", tasks_done=done, busy_s=busy_s))
-                continue
-            at, record = worker.progress(), self._open.get(run.batch_id)
-            item = None
-            if at is not None and record is not None and at.serial == run.serial and at.position < len(run.positions):
-                item = record.numbers[run.positions[at.position]]
-            state = "running" if at is not None and at.serial else "starting"
-            lanes.append(Lane(slot, state, activity_of(run.step_id), item, done, busy_s))
+            run = None if worker is None else self._core.running(slot)
+            record = None if run is None else self._open.get(run.batch_id)
+            at = None if worker is None else worker.progress()
+            activity = "" if run is None else activity_of(run.step_id)
+            lanes.append(lane(slot, self._worked[slot], run, at, activity, () if record is None else record.numbers))
         return lanes
 
     def warm(self) -> None:
@@ -340,7 +336,10 @@ class WorkerPool:
             case do.Deliver(batch_id, positions, slot, finished):
                 record = self._open.get(batch_id)
                 if record is not None and arrived is not None:
-                    self._report(record, self._results(record, positions, slot, finished, *arrived))
+                    results = record.arrived(positions, slot, finished, *arrived)
+                    done, busy_s = self._worked[slot]
+                    self._worked[slot] = (done + len(results.seconds), busy_s + sum(results.seconds))
+                    self._report(record, results)
             case do.Fail(batch_id, positions, failure, slot, finished):
                 record = self._open.get(batch_id)
                 if record is not None:
@@ -372,32 +371,6 @@ class WorkerPool:
                 self._send(slot, Stop())
             case _:
                 assert_never(effect)
-
-    def _results(
-        self,
-        record: OpenBatch,
-        positions: Sequence[int],
-        slot: int,
-        finished: bool,
-        said: Results,
-        buffers: list[Buffer],
-    ) -> BatchResults:
-        names = record.numbers
-        numbers = (
-            names[positions.start : positions.stop] if isinstance(positions, range) else [names[p] for p in positions]
-        )
-        failures, outputs = said.failures, said.outputs
-        if failures:
-            failures = {numbers[at - said.first]: failure for at, failure in failures.items()}
-        if outputs:
-            outputs = {numbers[at - said.first]: text for at, text in outputs.items()}
-        seconds = array.array("f", said.seconds)
-        done, busy_s = self._worked[slot]
-        self._worked[slot] = (done + len(seconds), busy_s + sum(seconds))
-        encoded = (said.values.header, buffers)
-        return BatchResults(
-            record.batch.batch_id, numbers, failures, outputs, seconds, slot, finished, self._codec, encoded
-        )
 
     def _report(self, record: OpenBatch, results: BatchResults) -> None:
         if results.finished:

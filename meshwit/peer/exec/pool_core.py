@@ -236,7 +236,7 @@ class PoolCore:
         if step.timeout_s is not None and ran_s > step.timeout_s:
             failure = TaskFailure("timeout", "", f"ran longer than {step.timeout_s} s")
         elif step.memory_max_bytes is not None and memory_bytes > step.memory_max_bytes:
-            failure = TaskFailure("memory", "", f"used more than {step.memory_max_bytes / 2**20:,.0f} MiB")
+            failure = TaskFailure("memory", "", f"used more than {step.memory_max_bytes / 2**20:,.0f} MiB of memory")
         else:
             if position > run.done and ran_s > FLUSH_AFTER_S and slot.flushed != (serial, position):
                 slot.flushed = (serial, position)

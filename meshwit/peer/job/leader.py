@@ -382,11 +382,15 @@ class JobLeader:
             return None
         if not (len(wish.task.arguments) == 1 and isinstance(wish.task.arguments[0], ir.Load)):
             return None
-        works = [self._work_of(wish.task, item) for item in wish.items]
-        estimates = [work for work in works if work is not None]
-        if len(estimates) < len(works) or not estimates or min(estimates) == max(estimates):
+        estimates: list[float] = []
+        for item in wish.items:
+            work = self._work_of(wish.task, item)
+            if work is None:
+                return None
+            estimates.append(work)
+        if min(estimates, default=0) == max(estimates, default=0):
             return None
-        return sorted(range(len(works)), key=lambda number: (-estimates[number], number))
+        return sorted(range(len(estimates)), key=lambda number: (-estimates[number], number))
 
     def _begin_call(self, wish: CallWish) -> None:
         if wish.call.activity.inline:

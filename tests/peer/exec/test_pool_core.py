@@ -196,7 +196,7 @@ def test_time_limit_is_final():
 def test_memory_limit_is_final():
     pool = Dialogue().running(1)
     assert pool.observed(0, 1, 0, 0.0, 2 << 20) == [Kill(0)]
-    failure = TaskFailure("memory", "", "used more than 1 MiB")
+    failure = TaskFailure("memory", "", "used more than 1 MiB of memory")
     assert pool.exited(0, "killed by SIGTERM", serial=1) == [Fail(0, (0,), failure, 0, True)]
 
 

@@ -156,7 +156,7 @@ def test_what_ended_before_a_long_task_is_sent_ahead_and_never_run_again(tmp_pat
 def test_memory_limit():
     outcome = drive("hog_on_3", list(range(6)), limits={"memory_max_bytes": 300 << 20})
     assert all_but_3(outcome)
-    assert outcome.failures[3] == TaskFailure("memory", "", "used more than 300 MiB")
+    assert outcome.failures[3] == TaskFailure("memory", "", "used more than 300 MiB of memory")
 
 
 def test_memory_limit_counts_child_processes():

@@ -315,8 +315,8 @@ def test_a_step_of_higher_priority_goes_first():
 
 def test_a_call_goes_before_the_tasks_of_steps():
     """The script waits for its one value."""
-    body = f"IntCollection:ys = []; Int:n = 0; Parallel.Invoke {{ {grid(4).removeprefix('IntCollection:')} n = Lab.Double(3); }}"
-    job = LedJob(body)
+    step = grid(4).removeprefix("IntCollection:")
+    job = LedJob(f"IntCollection:ys = []; Int:n = 0; Parallel.Invoke {{ {step} n = Lab.Double(3); }}")
     assert [len(batch.items) for batch in job.takes()] == [1, 2, 2]
 
 

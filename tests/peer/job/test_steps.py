@@ -135,7 +135,7 @@ def test_one_at_a_time_waits_for_the_batch_that_is_out():
 
 
 def test_activities_that_run_once_go_one_by_one():
-    one = step(3, slots=1, batch_max=1)
+    one = step(3, slots=1, once=True)
     assert [list(one.take(batch)) for batch in range(4)] == [[0], [1], [2], []]
 
 
