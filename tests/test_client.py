@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,11 +70,21 @@ class Watched:
 
     def until(self, kind: type, **fields: object) -> events.JobEvent:
         """Wait for an event of this kind whose fields are these."""
-        while True:
+        give_up = time.monotonic() + PATIENCE_S
+        while time.monotonic() < give_up:
             event = self._queue.get(timeout=PATIENCE_S)
             self.seen.append(event)
             if isinstance(event, kind) and all(getattr(event, name) == value for name, value in fields.items()):
                 return event
+        raise AssertionError(f"{kind.__name__} with {fields} was never told")
+
+    def until_running(self) -> events.Lane:
+        """Wait until a worker process has begun with a task; what it does."""
+        while True:
+            lanes = self.until(events.LanesChanged).lanes
+            for lane in lanes:
+                if lane.state == "running":
+                    return lane
 
     def ends(self) -> meshwit.Outcome:
         """The outcome; all events are seen by then."""
@@ -216,9 +227,8 @@ def test_events_come_in_the_order_of_what_happened(session):
 def test_the_lanes_of_workers_are_told(session, tmp_path):
     gate = tmp_path / "gate"
     watched = Watched(session, f'Job:Main() {{ Int:x = Mischief.WaitFor("{gate}"); }}')
-    while not any(lane.state == "running" for lane in watched.until(events.LanesChanged).lanes):
-        pass
-    assert [lane.activity for lane in watched.seen[-1].lanes if lane.state == "running"] == ["Mischief.WaitFor"]
+    lane = watched.until_running()
+    assert (lane.activity, lane.item) == ("Mischief.WaitFor", 0)
     gate.touch()
     assert watched.ends().variables == {"x": 0}
 
@@ -249,7 +259,7 @@ def test_a_paused_job_starts_nothing_until_it_goes_on(session, tmp_path):
         }}
         """,
     )
-    watched.until(events.StepStarted)
+    watched.until_running()
     watched.handle.pause()
     watched.until(events.Paused)
     gate.touch()

@@ -57,7 +57,7 @@ class FlowCompiler:
         code = self._jobs.get(name)
         if code is None:
             outer, self._shared = self._shared, []
-            with without_collecting():  # 10,000 lines: 0.1 s instead of 0.7 s
+            with without_collecting():  # 10,000 lines: 0.14 s instead of 0.59 s
                 code = self._jobs[name] = self.block(self.program.jobs[name].body)
             self._shared = outer
         return code
