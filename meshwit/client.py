@@ -229,16 +229,22 @@ class Session:
 def load_program(script: str | Path | Program, registry: Registry | None = None) -> Program:
     """A program from its text, its file or itself.
 
-    A string with a `{` or a line break is a text, any other the path of a file. Raises ScriptError and OSError.
+    A string is the path of a file if it ends in `.wit` or there is such a file; any other is a text. Raises
+    ScriptError and OSError.
     """
     if isinstance(script, Program):
         return script
-    if isinstance(script, str) and ("{" in script or "\n" in script):
-        return compile(script, registry=registry)
-    if isinstance(script, str) and not script.strip():
+    if isinstance(script, str) and ("{" in script or "\n" in script or not _is_path(script)):
         return compile(script, registry=registry)
     path = Path(script)
     return compile(path.read_text(encoding="utf-8"), str(path), registry)
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return text.endswith(".wit") or Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 _shared: Session | None = None

@@ -7,15 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from meshwit.blob import SUFFIXES, BlobSource
+from meshwit.blob import BlobSource
 from meshwit.lang import program as ir
 from meshwit.lang.offer import Offer
 from meshwit.lang.types import CollectionType, ScriptType
-
-_MEDIA_TYPES = {suffix: media_type for media_type, suffix in SUFFIXES.items()} | {
-    ".jpeg": "image/jpeg",
-    ".tif": "image/tiff",
-}
+from meshwit.plugins.owned_files import media_type_of
 
 
 class ParameterError(ValueError):
@@ -85,4 +81,4 @@ def _converted(kind: ScriptType, value: Any, blobs: BlobSource) -> Any:
 def _stored(path: Path, blobs: BlobSource) -> Any:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
-    return blobs.put_file(path, _MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream"))
+    return blobs.put_file(path, media_type_of(path.name))

@@ -10,21 +10,16 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import mimetypes
 import os
 import re
-import shutil
-import stat
-import uuid
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
-from meshwit.blob import SUFFIXES, size_text
+from meshwit.blob import size_text
 from meshwit.plugins.annotations import Blob, Bool, Long, String, StringCollection
 from meshwit.plugins.context import Context
 from meshwit.plugins.controller import Controller, activity
+from meshwit.plugins.owned_files import existing_file, inside, media_type_of, save
 from meshwit.plugins.text import TEXT_BYTES_MAX, decode_text
 
 FOUND_MAX = 100_000
@@ -32,10 +27,6 @@ FOUND_MAX = 100_000
 LOOKED_AT_MAX = 1_000_000
 """Names that one pattern may look at."""
 HASHES = ("sha256", "sha512", "sha1", "md5", "blake2b", "blake2s", "sha3_256")
-DEFAULT_MEDIA_TYPE = "application/octet-stream"
-# What Python's own table lacks, or has only from some version on.
-_OTHER_TYPES = {".exr": "image/x-exr", ".hdr": "image/vnd.radiance", ".md": "text/markdown", ".wit": "text/plain"}
-_PACKED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
 class Files(Controller):
@@ -49,7 +40,7 @@ class Files(Controller):
         begin with a dot are found only where the pattern says the dot. Raises for more than 100,000 files.
         """
         parts = _pattern_parts(pattern)
-        root = _inside(context, ".")
+        root = inside(context, ".")
         found: set[str] = set()
         for path in _Walk(context).matches(root, parts):
             if len(found) >= FOUND_MAX:
@@ -60,13 +51,13 @@ class Files(Controller):
     @activity(local=True, volatile=True)
     def Read(self, context: Context, path: String) -> Blob:
         """The content of a file as a blob; its media type follows from the name."""
-        file = _existing(context, path)
+        file = existing_file(context, path)
         return context.blobs.put_file(file, media_type_of(file.name))
 
     @activity(local=True, volatile=True)
     def ReadText(self, context: Context, path: String, encoding: String = "utf-8") -> String:
         """The content of a file as a text of at most 16 million characters."""
-        file = _existing(context, path)
+        file = existing_file(context, path)
         size = file.stat().st_size
         if size > TEXT_BYTES_MAX:
             raise ValueError(
@@ -77,8 +68,7 @@ class Files(Controller):
     @activity(local=True, effect=True)
     def Write(self, context: Context, path: String, blob: Blob) -> String:
         """Writes a blob to a file and returns its path; makes folders, replaces a file of that name as a whole."""
-        with blob.open() as source:
-            return _write(context, path, lambda file: shutil.copyfileobj(source, file, 1 << 20))
+        return save(context, path, blob)
 
     @activity(local=True, effect=True)
     def WriteText(self, context: Context, path: String, text: String, encoding: String = "utf-8") -> String:
@@ -89,89 +79,30 @@ class Files(Controller):
             raise ValueError(f'"{encoding}" is no text encoding: there are "utf-8", "latin-1" and others') from None
         except UnicodeError as reason:
             raise ValueError(f"the text cannot be written in {encoding}: {reason}") from None
-        return _write(context, path, lambda file: file.write(data))
+        return save(context, path, data)
 
     @activity(local=True, volatile=True)
     def Hash(self, context: Context, path: String, algorithm: String = "sha256") -> String:
         """The hash of a file's content in hex digits: sha256, sha512, sha1, md5, blake2b, blake2s or sha3_256."""
         if algorithm not in HASHES:
             raise ValueError(f'there is no hash "{algorithm}" here: there are {", ".join(HASHES)}')
-        with _existing(context, path).open("rb") as file:
+        with existing_file(context, path).open("rb") as file:
             return hashlib.file_digest(file, algorithm).hexdigest()
 
     @activity(local=True, volatile=True)
     def Size(self, context: Context, path: String) -> Long:
         """The size of a file in bytes."""
-        return _existing(context, path).stat().st_size
+        return existing_file(context, path).stat().st_size
 
     @activity(local=True, volatile=True)
     def Exists(self, context: Context, path: String) -> Bool:
         """Whether there is a file or folder of that name."""
-        return _inside(context, path).exists()
+        return inside(context, path).exists()
 
     @activity(inline=True)
     def Name(self, path: String) -> String:
         """The last part of a path: `cat.jpg` of `photos/cat.jpg`."""
         return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
-
-
-@cache
-def _known_types() -> tuple[dict[str, str], mimetypes.MimeTypes]:
-    # A table of its own: the global one also reads files of the device, and the same name would mean different types.
-    own = _OTHER_TYPES | {suffix: media_type for media_type, suffix in SUFFIXES.items()}
-    return own, mimetypes.MimeTypes()
-
-
-def media_type_of(name: str) -> str:
-    """The media type that a file's name promises; `application/octet-stream` where it promises nothing."""
-    own, usual = _known_types()
-    found = own.get(Path(name).suffix.lower())
-    if found is not None:
-        return found
-    guessed, packed = usual.guess_type(name.lower(), strict=False)
-    return _PACKED.get(packed, DEFAULT_MEDIA_TYPE) if packed else guessed or DEFAULT_MEDIA_TYPE
-
-
-def _inside(context: Context, path: str) -> Path:
-    """The absolute path, links followed. Raises PermissionError outside the roots, ValueError for no path at all."""
-    if not path or "\0" in path:
-        raise ValueError("the path is empty" if not path else "the path has a NUL character")
-    try:
-        return context.inside_roots(path)
-    except PermissionError:
-        raise
-    except (OSError, RuntimeError) as reason:  # a loop of links is the one or the other, by version
-        raise ValueError(f'"{path}" is no path: {reason}') from None
-
-
-def _existing(context: Context, path: str) -> Path:
-    """An ordinary file: a pipe or a device would never end."""
-    file = _inside(context, path)
-    if file.is_file():
-        return file
-    if file.exists():
-        raise ValueError(f'"{path}" is a {"folder" if file.is_dir() else "device"}, not a file')
-    raise FileNotFoundError(f'there is no file "{path}" ({file})')
-
-
-def _write(context: Context, path: str, fill: Callable[[BinaryIO], object]) -> str:
-    file = _inside(context, path)
-    if path.endswith(("/", os.sep)) or file.is_dir():
-        raise ValueError(f'"{path}" is a folder: the name of a file is needed')
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.parent / f".{uuid.uuid4().hex}.part"
-    try:
-        with part.open("xb") as out:
-            fill(out)
-            out.flush()
-            os.fsync(out.fileno())
-        if file.exists():
-            part.chmod(stat.S_IMODE(file.stat().st_mode))
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-    first = context.roots[0]
-    return (file.relative_to(first) if file.is_relative_to(first) else file).as_posix()
 
 
 def _pattern_parts(pattern: str) -> list[str]:
@@ -201,9 +132,9 @@ class _Walk:
             return
         for entry in self._entries(folder, part):
             if rest:
-                if entry.is_dir() and self._is_inside(entry):
+                if entry.is_dir() and self._isinside(entry):
                     yield from self.matches(Path(entry.path), rest)
-            elif entry.is_file() and self._is_inside(entry):
+            elif entry.is_file() and self._isinside(entry):
                 yield Path(entry.path)
 
     def _entries(self, folder: Path, part: str) -> list[os.DirEntry[str]]:
@@ -218,7 +149,7 @@ class _Walk:
         hidden = part.startswith(".")
         return [e for e in entries if fnmatch.fnmatchcase(e.name, part) and (hidden or not e.name.startswith("."))]
 
-    def _is_inside(self, entry: os.DirEntry[str]) -> bool:
+    def _isinside(self, entry: os.DirEntry[str]) -> bool:
         if not entry.is_symlink():
             return True
         try:

@@ -39,7 +39,7 @@ from meshwit.plugins.context import Context
 from meshwit.plugins.controller import Controller, activity
 from meshwit.plugins.image import Image, ImageCollection
 from meshwit.plugins.image.coding import load_image, put_image_bytes
-from meshwit.plugins.image.saving import existing_file
+from meshwit.plugins.owned_files import existing_file
 from meshwit.plugins.renderer.tiles import tile_grid
 from meshwit.plugins.video import Video
 from meshwit.plugins.video.composing import compose

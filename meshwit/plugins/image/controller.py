@@ -22,9 +22,9 @@ from meshwit.plugins.image.coding import (
     opened_image,
 )
 from meshwit.plugins.image.filters import apply_filter
-from meshwit.plugins.image.saving import existing_file, save_atomically
 from meshwit.plugins.image.sheet import contact_sheet, write_text
 from meshwit.plugins.image.types import IMAGE, Image, ImageCollection
+from meshwit.plugins.owned_files import existing_file, save
 from meshwit.plugins.variables.controller import ColorValue
 from meshwit.plugins.variables.simple import Color
 
@@ -214,7 +214,7 @@ class Images(Controller):
         if kind is None:
             raise ValueError(f'"{path}" does not end like an image file: {", ".join(_FORMATS)}')
         same = image.media_type == MEDIA_TYPES[kind]
-        save_atomically(context, path, image if same else encode_image(load_image(image), kind))
+        save(context, path, image if same else encode_image(load_image(image), kind))
 
 
 def _size(image: BlobHandle) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from meshwit.plugins.annotations import Blob, Int, String
 from meshwit.plugins.context import Context
 from meshwit.plugins.controller import Controller, activity
 from meshwit.plugins.image import Image, load_image, store_image
-from meshwit.plugins.image.saving import existing_file
+from meshwit.plugins.owned_files import existing_file
 from meshwit.plugins.renderer import scene as engine
 from meshwit.plugins.renderer.tiles import assemble, checked_tile
 from meshwit.plugins.renderer.types import (

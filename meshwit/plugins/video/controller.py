@@ -13,7 +13,7 @@ from meshwit.plugins.context import Context
 from meshwit.plugins.controller import Controller, activity
 from meshwit.plugins.image import Image, ImageCollection, store_image
 from meshwit.plugins.image.coding import Picture
-from meshwit.plugins.image.saving import existing_file, save_atomically
+from meshwit.plugins.owned_files import existing_file, save
 from meshwit.plugins.video import decoding, encoding
 from meshwit.plugins.video.composing import compose, new_film
 from meshwit.plugins.video.types import VIDEO, VIDEO_INFO, Video, VideoCollection, VideoInfo
@@ -122,7 +122,7 @@ class Videos(Controller):
         endings = _SUFFIXES.get(video.media_type, (video.suffix,))
         if PurePath(path).suffix.lower() not in endings:
             raise ValueError(f'"{path}" does not end like a file of type {video.media_type}: {", ".join(endings)}')
-        save_atomically(context, path, video)
+        save(context, path, video)
 
 
 def _all_pictures(videos: list[BlobHandle]) -> Iterator[tuple[str, Picture]]:
