@@ -20,6 +20,7 @@ from meshwit.lang.types import COLLECTION_ITEMS_MAX, OBJECT, ScriptType, describ
 from meshwit.lang.wishes import failed_at
 
 Plain = Callable[[Frame], Any]
+NULL_HAS_NO_VALUE = "NULL has no value to compute with"
 
 
 class Code:
@@ -221,11 +222,19 @@ def load(node: ir.Load) -> Plain:
     return run
 
 
-def fail_with(reason: Exception, span: Span, activity: str) -> Failed:
+def fail_with(reason: BaseException, span: Span, activity: str) -> Failed:
     """What went wrong in an evaluation, at its place in the script."""
+    if isinstance(reason, SystemExit):
+        return failed_at(span, f"SystemExit: the activity called sys.exit({reason.code})", activity)
     if isinstance(reason, (ValueError, ArithmeticError, LookupError, OSError)):
         return failed_at(span, str(reason) or type(reason).__name__, activity)
     return failed_at(span, f"{type(reason).__name__}: {reason}", activity)
+
+
+def _why(reason: BaseException, values: list[Any], span: Span, activity: str) -> Failed:
+    if isinstance(reason, TypeError) and any(value is None for value in values):
+        return failed_at(span, NULL_HAS_NO_VALUE, activity)
+    return fail_with(reason, span, activity)
 
 
 def _combined(parts: list[Plain], function: Callable[..., Any], span: Span, activity: str) -> Plain:
@@ -236,9 +245,9 @@ def _combined(parts: list[Plain], function: Callable[..., Any], span: Span, acti
                 value = only(frame)
                 try:
                     return function(value)
-                except Exception as reason:
+                except (Exception, SystemExit) as reason:
                     if value is None and not isinstance(reason, ValueError):
-                        raise failed_at(span, "NULL has no value to compute with", activity) from reason
+                        raise failed_at(span, NULL_HAS_NO_VALUE, activity) from reason
                     raise fail_with(reason, span, activity) from reason
 
         case [left, right]:
@@ -247,9 +256,10 @@ def _combined(parts: list[Plain], function: Callable[..., Any], span: Span, acti
                 a, b = left(frame), right(frame)
                 try:
                     return function(a, b)
-                except Exception as reason:
-                    if a is None or b is None:
-                        raise failed_at(span, "NULL has no value to compute with", activity) from reason
+                except (Exception, SystemExit) as reason:
+                    # An activity that takes NULL says itself what is wrong, an operator cannot.
+                    if (a is None or b is None) and not (activity and isinstance(reason, ValueError)):
+                        raise failed_at(span, NULL_HAS_NO_VALUE, activity) from reason
                     raise fail_with(reason, span, activity) from reason
 
         case _:
@@ -258,8 +268,8 @@ def _combined(parts: list[Plain], function: Callable[..., Any], span: Span, acti
                 values = [part(frame) for part in parts]
                 try:
                     return function(*values)
-                except Exception as reason:
-                    raise fail_with(reason, span, activity) from reason
+                except (Exception, SystemExit) as reason:
+                    raise _why(reason, values, span, activity) from reason
 
     return run
 
@@ -273,8 +283,8 @@ def _combined_waiting(
             values.append((yield from code.run(frame)) if code.waits else code.run(frame))
         try:
             return function(*values)
-        except Exception as reason:
-            raise fail_with(reason, span, activity) from reason
+        except (Exception, SystemExit) as reason:
+            raise _why(reason, values, span, activity) from reason
 
     return run
 

@@ -370,7 +370,7 @@ class LocalPeer:
         assert function is not None
         try:
             return Known(function(*effect.arguments))
-        except Exception as reason:
+        except (Exception, SystemExit) as reason:
             return Known(failure=fail_with(reason, effect.call.span, effect.call.activity.name).failure)
 
     def _work_of(self, call: ir.Invoke, item: Any) -> float | None:

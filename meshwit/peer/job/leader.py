@@ -27,6 +27,7 @@ from meshwit.peer.job.capable import nobody_can
 from meshwit.peer.job.effects import Assign, Effect, Emit, EndStep, JobEnded, PrepareStep, RunInline
 from meshwit.peer.job.journal import Journal, Known
 from meshwit.peer.job.partial import partial_results
+from meshwit.peer.job.progress import StepProgress
 from meshwit.peer.job.settings import call_settings, step_settings
 from meshwit.peer.job.steps import StepRun, StepSettings, TaskFault
 
@@ -87,7 +88,7 @@ class JobLeader:
         self._slept: dict[Path, float] = {}
         self._withdrawn: set[Path] = set()
         self._step_count = itertools.count(1)
-        self._shown: dict[int, tuple[int, float]] = {}
+        self._progress: dict[int, StepProgress] = {}
         self._started = 0.0
         self._report_due: float | None = None
         self._statement_line = 0
@@ -368,7 +369,7 @@ class JobLeader:
             activity=name, span=wish.span, slots=self._slots, single=False, order=order, known=known,
         )  # fmt: skip
         shown = next(self._step_count)
-        self._shown[step.number] = (shown, now)
+        self._progress[step.number] = StepProgress(shown, now, step.done)
         line = self.program.line_of(wish.span)
         at = now - self._started
         self._tell(events.StepStarted(at=at, step=shown, activity=name, line=line, total=len(wish.items)))
@@ -439,6 +440,7 @@ class JobLeader:
     def _drop(self, step: StepRun, *, cancel: bool) -> None:
         del self._steps[step.number]
         del self._by_path[step.path]
+        self._progress.pop(step.number, None)
         for batch in step.running:
             self._batches.pop(batch, None)
         self._effects.append(EndStep(step.number, cancel))
@@ -465,24 +467,7 @@ class JobLeader:
                 self._report_step(step, now)
 
     def _report_step(self, step: StepRun, now: float) -> None:
-        shown, started = self._shown[step.number]
-        took = now - started
-        rate = step.done / took if took > 0 else 0.0
-        estimate = step.remaining.estimate(step.total - step.done, step.slots)
-        likely, low, high = estimate if estimate is not None else (None, None, None)
-        self._tell(
-            events.Progressed(
-                at=now - self._started,
-                step=shown,
-                done=step.done,
-                failed=step.failed,
-                total=step.total,
-                rate=rate,
-                remaining_s=likely,
-                remaining_low_s=low,
-                remaining_high_s=high,
-            )
-        )
+        self._tell(self._progress[step.number].event(step, now - self._started, now))
 
     def _tell(self, event: events.JobEvent) -> None:
         self._effects.append(Emit(event))

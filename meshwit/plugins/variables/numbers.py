@@ -360,11 +360,14 @@ def number_range(kind: ScriptType, start: Any, stop: Any, step: Any, items_max: 
     if step == 0:
         raise ValueError("the step of a range must not be zero")
     if isinstance(kind, IntegerType):
-        whole = range(start, stop, step)
-        if len(whole) > items_max:
-            raise ValueError(f"a range of {len(whole):,} items is too large: at most {items_max:,} are allowed")
-        return list(whole)
-    count = max(0, math.ceil((stop - start) / step))
+        count = max(0, -((start - stop) // step))  # len(range(...)) takes no more than 63 bits
+    else:
+        exact = (stop - start) / step
+        if isinstance(exact, float) and not math.isfinite(exact):
+            raise ValueError(f"a range from {start} to {stop} by {step} is too large: at most {items_max:,} items")
+        count = max(0, math.ceil(exact))
     if count > items_max:
         raise ValueError(f"a range of {count:,} items is too large: at most {items_max:,} are allowed")
+    if isinstance(kind, IntegerType):
+        return list(range(start, stop, step))
     return [kind.coerce(start + step * position) for position in range(count)]
