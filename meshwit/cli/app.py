@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import signal
@@ -103,6 +104,7 @@ def meshwit(
 
 def main() -> None:
     """Run the command line on `sys.argv` and leave the process with its exit code."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -112,6 +114,10 @@ def main() -> None:
         report(error)
         sys.exit(error.code)
     except Exception as bug:
+        if isinstance(bug, OSError) and bug.errno in (errno.ENOSPC, errno.EDQUOT) and bug.filename is None:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  what waits to be written there cannot be
+            report(CommandError(f"cannot write the output: {bug.strerror}"))
+            sys.exit(ExitCode.FAILED)
         if os.environ.get("MESHWIT_DEBUG"):
             raise
         print(f"{painted('bug in meshwit', 'red', sys.stderr)}: {type(bug).__name__}: {bug}", file=sys.stderr)
@@ -120,6 +126,13 @@ def main() -> None:
         sys.exit(ExitCode.BUG)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: a late Ctrl-C must not change the exit code
+
+
+def _open_closed_streams() -> None:
+    """Whoever closed stdout or stderr wants nothing there; Python leaves None."""
+    for name in ("stdin", "stdout", "stderr"):  # in the order of their numbers, which the files take
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
 
 
 def report(error: CommandError) -> None:

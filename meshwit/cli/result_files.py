@@ -7,6 +7,7 @@ is written whole or not at all, replacing what had that name. One that cannot be
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,10 @@ import msgspec
 
 from meshwit.blob import Blob
 from meshwit.cli.sources import write_whole
+from meshwit.lang.text import NESTING_MAX
 
+FILES_MAX = 1_000_000
+"""Files of one result."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -42,28 +46,47 @@ class Place(NamedTuple):
     at: tuple[int | str, ...]
 
 
-def places(value: Any, at: tuple[int | str, ...] = ()) -> Iterator[Place]:
-    """All blobs in a value: in lists, tuples, dictionaries and records, at any depth."""
-    parts: Iterable[tuple[int | str, Any]] = ()
+def places(value: Any) -> Iterator[Place]:
+    """All blobs in a value: in lists, tuples, dictionaries and records, at most `NESTING_MAX` deep."""
+    return _places(value, (), {})
+
+
+def _places(value: Any, at: tuple[int | str, ...], empty: dict[int, Any]) -> Iterator[Place]:
+    """`empty` has what was found to hold no blob: `a = [a, a]`, sixty times, is walked through once."""
+    if isinstance(value, Blob):
+        yield Place(value, at)
+        return
+    if len(at) >= NESTING_MAX or id(value) in empty:
+        return
+    found = nested = False
+    for key, part in _parts(value):
+        if part is not None and not isinstance(part, (int, float, str)):
+            nested = True
+            for place in _places(part, (*at, key), empty):
+                found = True
+                yield place
+    if nested and not found:
+        empty[id(value)] = value  # kept, so that nothing else gets its number
+
+
+def _parts(value: Any) -> Iterable[tuple[int | str, Any]]:
     match value:
-        case Blob():
-            yield Place(value, at)
         case list() | tuple():
-            parts = enumerate(value)
+            return enumerate(value)
         case Mapping():
-            parts = value.items()
+            return value.items()
         case msgspec.Struct():
-            parts = ((name, getattr(value, name)) for name in value.__struct_fields__)
-    for key, part in parts:
-        if not isinstance(part, (int, float, str)):
-            yield from places(part, (*at, key))
+            return ((name, getattr(value, name)) for name in value.__struct_fields__)
+    return ()
 
 
 def write_result(name: str, value: Any, out: Path) -> Written | None:
     """Write the blobs of a value below the folder `out`; None if it holds none."""
-    found = list(places(value))
+    found = list(islice(places(value), FILES_MAX + 1))
     if not found:
         return None
+    if len(found) > FILES_MAX:
+        return Written({}, out / name, 0, [f"`{name}` holds more than {FILES_MAX:,} files: none was written"], 0)
     if isinstance(value, Blob):
         return _write(None, {out / f"{name}{value.suffix}": value})
     folder = out / name

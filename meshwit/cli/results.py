@@ -19,7 +19,7 @@ from meshwit.cli.result_files import Written, write_result
 from meshwit.cli.sources import write_whole
 from meshwit.cli.terminal import count_text, one_line
 from meshwit.lang.program import CheckedJob
-from meshwit.lang.text import quote_text
+from meshwit.lang.text import quote_text, short_text
 from meshwit.lang.types import CollectionType, ScriptType
 from meshwit.outcome import JobState, Outcome
 
@@ -27,6 +27,7 @@ RETURNED = "returned"
 PARTIAL = ".partial"
 TEXT_CHARS = 200
 _ITEMS_SHOWN = 20
+_DEPTH_SHOWN = 3
 
 
 class Result(NamedTuple):
@@ -145,21 +146,32 @@ def _only_blobs(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(item is None or isinstance(item, Blob) for item in value)
 
 
-def _mixed_text(value: Any) -> str:
+def _mixed_text(value: Any, depth: int = 0) -> str:
     """A value that is not only blobs; they are named by their kind, since their files are told of beside it."""
     if isinstance(value, Blob):
         return f"<{value.media_type}>"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_mixed_text, value[:_ITEMS_SHOWN]))}{', …' if len(value) > _ITEMS_SHOWN else ''}]"
-    return quote_text(value)
+        if depth >= _DEPTH_SHOWN:
+            return "[…]"
+        items = ", ".join(_mixed_text(item, depth + 1) for item in value[:_ITEMS_SHOWN])
+        return f"[{items}{', …' if len(value) > _ITEMS_SHOWN else ''}]"
+    return _beginning(value, None)
 
 
 def _value_text(value: Any, kind: ScriptType | None) -> str:
     if isinstance(value, (list, tuple)) and len(value) > _ITEMS_SHOWN:
         element = kind.element_type if isinstance(kind, CollectionType) else None
-        first = ", ".join(quote_text(item, element) for item in value[:_ITEMS_SHOWN])
+        first = ", ".join(_beginning(item, element) for item in value[:_ITEMS_SHOWN])
         return f"{one_line(f'[{first}', TEXT_CHARS)}, …] ({len(value):,} items)"
-    return one_line(quote_text(value, kind), TEXT_CHARS)
+    return one_line(_beginning(value, kind), TEXT_CHARS)
+
+
+def _beginning(value: Any, kind: ScriptType | None) -> str:
+    """The text of a value, or how it begins where it is too long or too deep to be made as a whole."""
+    try:
+        return quote_text(value, kind)
+    except ValueError:
+        return short_text(value, 2 * TEXT_CHARS)
 
 
 def notes(results: Results) -> Iterator[str]:

@@ -14,6 +14,7 @@ from meshwit.lang import program as ir
 from meshwit.lang.control import Failed
 from meshwit.lang.frames import Frame, Waiting
 from meshwit.lang.offer import Offer
+from meshwit.lang.sameness import same
 from meshwit.lang.text import text_of
 from meshwit.lang.tree import Span
 from meshwit.lang.types import COLLECTION_ITEMS_MAX, OBJECT, ScriptType, describe
@@ -310,4 +311,4 @@ def _equal(offer: Offer, left: Any, right: Any, a: ScriptType, b: ScriptType) ->
         return left is right
     if a is b or offer.widens(b.name, a.name):
         return a.equals(left, right)
-    return b.equals(left, right) if offer.widens(a.name, b.name) else bool(left == right)
+    return b.equals(left, right) if offer.widens(a.name, b.name) else same(left, right)

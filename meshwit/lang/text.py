@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeAlias
 
 TEXT_CHARS_MAX = 4 * 1024 * 1024
 NESTING_MAX = 100
+INT_BITS_MAX = 13_000
+"""Python neither writes nor reads much longer numbers."""
 
 
 class TellsText(Protocol):
@@ -82,6 +84,8 @@ def _plain_text(value: object, other: TextOf = str) -> str:
             return "NULL"
         case bool():
             return "true" if value else "false"
+        case int() if value.bit_length() > INT_BITS_MAX:
+            return f"a number of about {int(value.bit_length() * 0.30103) + 1} digits"
         case float():
             return float_text(value)
         case str():

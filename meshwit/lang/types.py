@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from meshwit.codec import WireType
+from meshwit.lang.sameness import same
 from meshwit.lang.text import quote_text
 
 STRING_CHARS_MAX = 16 * 1024 * 1024
@@ -79,7 +80,7 @@ class ScriptType:
 
     def equals(self, left: Any, right: Any) -> bool:
         """Whether two values of this type are the same."""
-        return bool(left == right)
+        return same(left, right)
 
     def member(self, name: str) -> Member | None:
         """What `.name` gives, or None if there is no such member."""
@@ -142,11 +143,11 @@ class CollectionType(ScriptType):
         return result
 
     def equals(self, left: Any, right: Any) -> bool:
-        same = self.element_type.equals
+        equal = self.element_type.equals
         if type(self.element_type).equals is ScriptType.equals:
-            return bool(left == right)
+            return same(left, right)
         return len(left) == len(right) and all(
-            one is other or (one is not None and other is not None and same(one, other))
+            one is other or (one is not None and other is not None and equal(one, other))
             for one, other in zip(left, right, strict=True)
         )
 

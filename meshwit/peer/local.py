@@ -28,6 +28,7 @@ from meshwit.lang.evaluate import fail_with
 from meshwit.outcome import JobError, JobState, Outcome
 from meshwit.peer.blobs.store import BlobStore
 from meshwit.peer.exec.batches import Batch, BatchResults
+from meshwit.peer.exec.directories import prefix, sweep
 from meshwit.peer.exec.pool import WorkerPool
 from meshwit.peer.job.effects import Assign, Effect, Emit, EndStep, JobEnded, PrepareStep, RunInline
 from meshwit.peer.job.journal import Known
@@ -96,7 +97,8 @@ class LocalPeer:
         folder = settings.blobs or Path(platformdirs.user_cache_dir("meshwit", appauthor=False)) / "blobs"
         self.blobs = BlobStore(folder)
         self.codec = Codec([*registry.wire_types(), self.blobs.wire_type()])
-        self._scratch = tempfile.TemporaryDirectory(prefix="meshwit-", ignore_cleanup_errors=True)
+        sweep(Path(tempfile.gettempdir()))
+        self._scratch = tempfile.TemporaryDirectory(prefix=prefix(), ignore_cleanup_errors=True)
         self._pool = WorkerPool(
             settings.workers,
             codec=self.codec,

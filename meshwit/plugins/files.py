@@ -37,7 +37,8 @@ class Files(Controller):
         """The paths of all files that match a pattern such as `photos/**/*.jpg`, in order.
 
         `*` is any part of a name, `?` one character, `[a-z]` one of several, `**` any number of folders. Names that
-        begin with a dot are found only where the pattern says the dot. Raises for more than 100,000 files.
+        begin with a dot are found only where the pattern says the dot; names that are no Unicode are passed over.
+        Raises for more than 100,000 files.
         """
         parts = _pattern_parts(pattern)
         root = inside(context, ".")
@@ -114,6 +115,29 @@ def _pattern_parts(pattern: str) -> list[str]:
     return [*single, "*"] if single[-1] == "**" else single
 
 
+def _is_folder(entry: os.DirEntry[str], *, follow: bool = True) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=follow)
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be a String: on Linux it may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class _Walk:
     """One search: counts what it looks at, and leaves out what leads outside."""
 
@@ -127,14 +151,14 @@ class _Walk:
         if part == "**":
             yield from self.matches(folder, rest)
             for entry in self._entries(folder, "*"):
-                if entry.is_dir(follow_symlinks=False):
+                if _is_folder(entry, follow=False):
                     yield from self.matches(Path(entry.path), parts)
             return
         for entry in self._entries(folder, part):
             if rest:
-                if entry.is_dir() and self._isinside(entry):
+                if _is_folder(entry) and self._isinside(entry):
                     yield from self.matches(Path(entry.path), rest)
-            elif entry.is_file() and self._isinside(entry):
+            elif _is_file(entry) and self._isinside(entry):
                 yield Path(entry.path)
 
     def _entries(self, folder: Path, part: str) -> list[os.DirEntry[str]]:
@@ -147,7 +171,8 @@ class _Walk:
         if self._looked_at > LOOKED_AT_MAX:
             raise ValueError(f"the pattern looks at more than {LOOKED_AT_MAX:,} names: make it narrower")
         hidden = part.startswith(".")
-        return [e for e in entries if fnmatch.fnmatchcase(e.name, part) and (hidden or not e.name.startswith("."))]
+        found = [e for e in entries if fnmatch.fnmatchcase(e.name, part) and (hidden or not e.name.startswith("."))]
+        return [entry for entry in found if _is_text(entry.name)]
 
     def _isinside(self, entry: os.DirEntry[str]) -> bool:
         if not entry.is_symlink():

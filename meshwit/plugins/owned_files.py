@@ -72,12 +72,15 @@ def write_file(context: Context, path: str, fill: Callable[[BinaryIO], object]) 
     Raises:
         PermissionError: outside the roots.
         ValueError: the path is that of a folder.
-        OSError: the disk does not take it; an older file of that name is as it was.
+        OSError: the path leads through a file, or the disk does not take it; an older file of that name is as it was.
     """
     file = inside(context, path)
     if path.endswith(("/", os.sep)) or file.is_dir():
         raise ValueError(f'"{path}" is a folder: the name of a file is needed')
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise OSError(f'"{path}" leads through what is no folder') from None
     part = file.parent / f".{uuid.uuid4().hex}.part"
     try:
         with part.open("xb") as out:

@@ -111,3 +111,18 @@ def test_a_broken_controller_is_named_and_is_no_bug_of_ours(cli, tmp_path, modul
     assert done.returncode == 2
     assert told in done.stderr
     assert "bug in meshwit" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such device, and no way to close a stream")
+@pytest.mark.parametrize(("redirection", "code", "told"), [(">/dev/full", 1, "No space left"), (">&-", 0, "completed")])
+def test_an_output_that_takes_nothing_is_no_bug(tmp_path, redirection, code, told):
+    if "full" in redirection and not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full")
+    (tmp_path / "job.wit").write_text('Job:A() { String:text = "x"; Trace(text); }')
+    command = f'"{sys.executable}" -m meshwit run job.wit {redirection}'
+
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+
+    assert done.returncode == code, done.stderr
+    assert told in done.stderr
+    assert "bug" not in done.stderr

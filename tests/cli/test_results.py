@@ -171,3 +171,33 @@ def test_sizes(text, size):
 def test_wrong_sizes(text):
     with pytest.raises(CommandError, match="is no size"):
         parse_size(text, "--memory-limit")
+
+
+def test_a_result_too_large_for_a_text_is_shown_by_its_beginning(tmp_path):
+    made = job(("texts", "Array"), ("number", "Object"))
+    long, number = lines(collect(ended(texts=["x" * 1_000_000] * 6, number=10**4999), made, TYPES, tmp_path))
+
+    assert long.startswith('texts = ["xxxx')
+    assert len(long) < 250
+    assert number == "number = a number of about 5000 digits"
+
+
+def test_results_that_are_endless_when_written_out(tmp_path, store):
+    wide, deep, files = [1], [1], [store.put(b"x", "text/plain")]
+    for _ in range(60):
+        wide = [wide, wide]
+        files = [files, files]
+    for _ in range(5000):
+        deep = [deep]
+    made = job(("wide", "Array"), ("deep", "Array"), ("files", "Array"))
+    results = collect(ended(wide=wide, deep=deep), made, TYPES, tmp_path)
+
+    assert [len(line) < 250 for line in lines(results)] == [True, True]
+    assert results_json(results)["variables"]["deep"] == {"omitted": "nested deeper than 100"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("meshwit.cli.json_values.VALUES_MAX", 1000)
+        patch.setattr("meshwit.cli.result_files.FILES_MAX", 100)
+        assert results_json(results)["variables"]["wide"] == {"omitted": "more than 1000 values"}
+        many = collect(ended(files=files), made, TYPES, tmp_path)
+    assert many.errors == ["`files` holds more than 100 files: none was written"]
+    assert lines(many)[0].startswith("files = ")

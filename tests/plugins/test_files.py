@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -252,3 +253,18 @@ def test_paths_mean_the_leaders_device(desk: Desk) -> None:
             assert activity.local
             assert "context" not in [one.name for one in activity.forms[0].parameters]
             assert activity.volatile or activity.effect
+
+
+@links
+def test_names_that_lead_nowhere_or_are_no_text_are_passed_over(desk: Desk) -> None:
+    (desk.root / "loop").symlink_to(desk.root / "loop")
+    with contextlib.suppress(OSError):  # some file systems take only Unicode
+        (desk.root / "c\udcff.txt").touch()
+
+    assert desk("Files.Glob", "**/*.txt") == ["a.txt", "b.txt"]
+    assert desk("Files.Glob", "*/*.JPG") == ["photos/cat.JPG"]
+
+
+def test_a_path_through_a_file_is_refused(desk: Desk) -> None:
+    with pytest.raises(OSError, match=r'"a.txt/b/c.txt" leads through what is no folder'):
+        desk("Files.WriteText", "a.txt/b/c.txt", "x")

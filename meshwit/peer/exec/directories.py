@@ -30,9 +30,13 @@ def memory_root() -> Path:
 def make_directory(root: Path) -> Path:
     """Make a directory for this process that only this user may enter; sweep those of dead ones. Raises OSError."""
     sweep(root)
+    return Path(tempfile.mkdtemp(prefix=prefix(), dir=root))
+
+
+def prefix() -> str:
+    """How directories of this process are named, so that others can tell when it is gone."""
     process = psutil.Process()
-    created_ms = int(process.create_time() * 1000)
-    return Path(tempfile.mkdtemp(prefix=f"meshwit-exec-{process.pid}-{created_ms}-", dir=root))
+    return f"meshwit-exec-{process.pid}-{int(process.create_time() * 1000)}-"
 
 
 def sweep(root: Path) -> None:
