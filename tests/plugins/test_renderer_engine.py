@@ -137,7 +137,7 @@ def archive_of(**entries):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in entries.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content)  # its date is fixed: these bytes are names of tests
     return buffer.getvalue()
 
 
