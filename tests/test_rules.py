@@ -16,7 +16,10 @@ PACKAGE = ROOT / "meshwit"
 LINES_MAX = 500
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 
-SHARED = {"meshwit.codec", "meshwit.blob", "meshwit.lazy", "meshwit.events", "meshwit.outcome"}
+SHARED = {
+    "meshwit.codec", "meshwit.blob", "meshwit.lazy", "meshwit.events", "meshwit.outcome", "meshwit.ids",
+    "meshwit.records",
+}  # fmt: skip
 """Names that every part may use."""
 FLOORS = {
     "meshwit.lang": SHARED,
@@ -33,7 +36,7 @@ FLOORS = {
 SHARED_MAY = {"meshwit.lang.control", *SHARED}
 """What the shared names may import: `Failure` crosses between peers."""
 
-CORES = ("meshwit/lang", "meshwit/peer/job", "meshwit/peer/sched")
+CORES = ("meshwit/lang", "meshwit/peer/job", "meshwit/peer/sched", "meshwit/gossip")
 CORE_MODULES = (
     "meshwit/peer/exec/pool_core.py",
     "meshwit/peer/exec/pool_ledger.py",

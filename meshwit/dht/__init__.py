@@ -1,0 +1,1 @@
+"""The directory: signed records looked up by key, over Kademlia."""

@@ -1,0 +1,1 @@
+"""Membership by SWIM with Lifeguard's health awareness; signed records ride on it."""

@@ -1,0 +1,1 @@
+"""Who belongs: keys, certificates, invites, codes, expulsions."""

@@ -1,0 +1,1 @@
+"""Bytes between peers: TLS connections, frames, the handshake, sealed datagrams."""
