@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from meshwit.lang import program as ir
 from meshwit.lang.control import Failed
 from meshwit.lang.frames import Frame, Waiting
+from meshwit.lang.meter import Meter
 from meshwit.lang.offer import Offer
 from meshwit.lang.sameness import same
 from meshwit.lang.text import text_of
@@ -45,9 +46,11 @@ class Calls(Protocol):
 class Evaluator:
     """Compiles expressions."""
 
-    def __init__(self, offer: Offer, calls: Calls) -> None:
+    def __init__(self, offer: Offer, calls: Calls, meter: Meter | None = None) -> None:
+        """With a meter, what operations on large values take is counted; a task in a worker process has a time limit."""
         self.offer = offer
         self.calls = calls
+        self.meter = meter
 
     def compile(self, node: ir.Expression) -> Code:
         """The code of an expression."""
@@ -69,6 +72,8 @@ class Evaluator:
             case ir.Operate():
                 assert node.left is not None
                 both = node.apply or self._dynamic_operator(node.symbol, node.left.type, node.right.type)
+                if self._may_be_large(node.left.type) or self._may_be_large(node.right.type):
+                    both = self._weighed(both, node.span)
                 return self.combine([node.left, node.right], both, node.span)
             case ir.Logic():
                 return self._logic(node)
@@ -89,6 +94,21 @@ class Evaluator:
         if any(code.waits for code in codes):
             return Code(_combined_waiting(codes, function, span, activity), waits=True)
         return Code(_combined([code.run for code in codes], function, span, activity))
+
+    def _may_be_large(self, type: str) -> bool:
+        return type in ("String", OBJECT) or self.offer.types[type].element is not None
+
+    def _weighed(self, function: Callable[[Any, Any], Any], span: Span) -> Callable[[Any, Any], Any]:
+        meter = self.meter
+        if meter is None:
+            return function
+
+        def weighed(left: Any, right: Any) -> Any:
+            meter.weigh(left, span)
+            meter.weigh(right, span)
+            return function(left, right)
+
+        return weighed
 
     def _logic(self, node: ir.Logic) -> Code:
         left, right = self.compile(node.left), self.compile(node.right)
@@ -178,9 +198,12 @@ class Evaluator:
     def text(self, value: Any, span: Span) -> str:
         """The text of a value in the form of its script type, as far as the value tells which that is."""
         try:
-            return text_of(value, self._text_in)
+            text = text_of(value, self._text_in)
         except ValueError as reason:
             raise failed_at(span, str(reason)) from None
+        if self.meter is not None:
+            self.meter.weigh(text, span)
+        return text
 
     def _text_in(self, value: Any) -> str:
         return self.offer.type_of(value).text(value)
@@ -195,6 +218,8 @@ class Evaluator:
         items = list(kind.items(value))
         if len(items) > COLLECTION_ITEMS_MAX:
             raise failed_at(span, f"at most {COLLECTION_ITEMS_MAX:,} items can be walked through")
+        if self.meter is not None:
+            self.meter.weigh(items, span)
         return items
 
 

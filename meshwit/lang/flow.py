@@ -46,7 +46,7 @@ class FlowCompiler:
     def __init__(self, program: ir.Program, offer: Offer, meter: Meter) -> None:
         self.program = program
         self.meter = meter
-        self.evaluator = Evaluator(offer, self)
+        self.evaluator = Evaluator(offer, self, meter)
         self.offer = offer
         self._shared: list[frozenset[int]] = []
         """What the branches share, for each parallel block around the code being compiled."""

@@ -1,10 +1,19 @@
-"""Counts what a running job has used of its limits."""
+"""Counts what a running job has used of its limits.
+
+A statement is a step. An operation on large values counts as more, by their size, since that is how long it takes; by
+nothing but their size, so that a replay counts the same.
+"""
 
 from __future__ import annotations
+
+from typing import Any, Final
 
 from meshwit.lang.limits import JobLimits
 from meshwit.lang.tree import Span
 from meshwit.lang.wishes import Exceeded
+
+CHARACTERS_PER_STEP: Final = 8192
+ITEMS_PER_STEP: Final = 64
 
 
 class Meter:
@@ -24,3 +33,16 @@ class Meter:
         if self.steps > self.steps_max:
             message = f"the job took more than {self.limits.steps:,} steps at the leader: does a loop never end?"
             raise Exceeded(message, span)
+
+    def weigh(self, value: Any, span: Span) -> None:
+        """Count what it takes to go through a value once; raises Exceeded."""
+        kind = type(value)
+        if kind is str or kind is bytes:
+            weight = len(value) // CHARACTERS_PER_STEP
+        elif kind is list or kind is tuple or kind is dict:
+            weight = len(value) // ITEMS_PER_STEP
+        else:
+            return
+        if weight:
+            self.steps += weight - 1
+            self.step(span)

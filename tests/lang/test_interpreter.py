@@ -418,6 +418,28 @@ def test_a_job_that_takes_too_many_steps_fails_and_no_try_holds_it():
     assert machine.traced == []
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "String:u = s + s;",
+        "Bool:b = (s + \"x\") == (s + \"x\");",
+        "Bool:b = list == list;",
+        "Object:o = list; Bool:b = o == list;",
+        "String:u = \"\" + list;",
+        "ForEach(item in list) { Break(); }",
+    ],
+)
+def test_operations_on_large_values_count_by_their_size(body):
+    """Ten statements on large values are many steps; on small ones they are ten."""
+    large = "String:s = \"xxxxxxxx\"; Loop(14) { s = s + s; } IntCollection:list = Int.Range(0, 100000);"
+    small = "String:s = \"xxxxxxxx\"; IntCollection:list = Int.Range(0, 10);"
+    script = "Job:Main() {{ {} Loop(10) {{ {} }} }}"
+    limits = JobLimits(steps=200)
+    assert Machine(compiled(script.format(small, body)), limits=limits).ending().state == "completed"
+    ending = Machine(compiled(script.format(large, body)), limits=limits).ending()
+    assert "more than 200 steps" in ending.message
+
+
 def test_too_many_steps_withdraw_what_waits():
     program = main("Parallel.Invoke { Pause(1000); While(true) { } }")
     machine = Machine(program, limits=JobLimits(steps=1000))
