@@ -5,9 +5,11 @@
     arch         x86_64, arm64 or as the system says gpu.name     of the one with most memory
     cpu.cores    usable: quota, affinity             gpu.memory   bytes of that one
     memory       usable bytes: control groups        gpu.cuda     newest CUDA of the driver, "12.4"
-    python       3.11.7                              hostname     as the system says it
+    python       3.11.7                              gpu.metal    macOS on arm64
+    hostname     as the system says it               gpu.opencl   an OpenCL loader is installed
 
-What of `gpu` is a text or a size is absent where there is none. The owner's own properties stand beside all these.
+What of `gpu` is a text or a size is absent where there is none, `gpu.metal` and `gpu.opencl` where they are not so:
+these two do not change what `gpu` says. The owner's own properties stand beside all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from meshwit.bench.cores import usable_cores
+from meshwit.bench.gpu_interfaces import has_metal, has_opencl
 from meshwit.bench.memory import usable_memory_bytes
 from meshwit.bench.nvml import probe_gpus
 from meshwit.bench.requirements import is_name
@@ -75,10 +78,15 @@ def _os_version() -> str:
 
 def _gpus() -> dict[str, object]:
     probed = probe_gpus()
+    interfaces: dict[str, object] = {}
+    if has_metal():
+        interfaces["gpu.metal"] = True
+    if has_opencl():
+        interfaces["gpu.opencl"] = True
     if not probed.found:
-        return {"gpu": False, "gpu.count": 0}
+        return {"gpu": False, "gpu.count": 0, **interfaces}
     largest = max(probed.found, key=lambda gpu: gpu.memory)
-    found: dict[str, object] = {"gpu": True, "gpu.count": len(probed.found), "gpu.name": largest.name}
+    found: dict[str, object] = {"gpu": True, "gpu.count": len(probed.found), "gpu.name": largest.name, **interfaces}
     if largest.memory:
         found["gpu.memory"] = largest.memory
     if probed.cuda:

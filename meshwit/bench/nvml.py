@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,10 +24,33 @@ else:
 
 
 class Gpu(msgspec.Struct, frozen=True):
-    """One GPU: its name, and its memory in bytes; 0 where it has none of its own, as in a system on a chip."""
+    """One GPU, as far as the driver tells; 0 for what it does not.
+
+    Attributes:
+        name: its model.
+        memory: bytes; 0 also where it has none of its own, as in a system on a chip.
+        cores: CUDA cores.
+        clock_mhz: of the cores, at most.
+        memory_clock_mhz: likewise.
+        memory_bus_bits: width of the way to its memory.
+    """
 
     name: str
     memory: int
+    cores: int = 0
+    clock_mhz: int = 0
+    memory_clock_mhz: int = 0
+    memory_bus_bits: int = 0
+
+    @property
+    def tflops(self) -> float:
+        """Peak of 32 bit floats: each core does one multiply-add, two operations, per clock."""
+        return 2 * self.cores * self.clock_mhz / 1e6
+
+    @property
+    def memory_gb_s(self) -> float:
+        """Peak of its memory: two transfers per clock, as NVML tells the clock of GDDR and HBM alike."""
+        return 2 * self.memory_clock_mhz * self.memory_bus_bits / 8 / 1e3
 
 
 class Gpus(msgspec.Struct, frozen=True):
@@ -47,6 +72,12 @@ def probe_gpus() -> Gpus:
             pynvml.nvmlShutdown()
     except Exception:  # besides NVMLError: imports that fail, functions that a version of the driver lacks
         return Gpus()
+
+
+@cache
+def known_gpus() -> Gpus:
+    """What was found when this was first asked: a driver that has let its GPUs sleep takes a second to look."""
+    return probe_gpus()
 
 
 def _probe() -> Gpus:
@@ -73,7 +104,21 @@ def _gpu(handle: Any) -> Gpu:
     memory = 0
     with contextlib.suppress(pynvml.NVMLError):
         memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-    return Gpu(name.decode(errors="replace") if isinstance(name, bytes) else str(name), memory)
+    return Gpu(
+        name.decode(errors="replace") if isinstance(name, bytes) else str(name),
+        memory,
+        _told(lambda: pynvml.nvmlDeviceGetNumGpuCores(handle)),
+        _told(lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM)),
+        _told(lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_MEM)),
+        _told(lambda: pynvml.nvmlDeviceGetMemoryBusWidth(handle)),
+    )
+
+
+def _told(ask: Callable[[], Any]) -> int:
+    """What an optional function answers; 0 where the driver, the GPU or the Python binding does not have it."""
+    with contextlib.suppress(pynvml.NVMLError, AttributeError, TypeError, ValueError):
+        return max(0, int(ask()))
+    return 0
 
 
 def _cuda() -> str:

@@ -164,7 +164,7 @@ class Not(Requirement, frozen=True):
     def _lacking(self, capabilities: Mapping[str, object]) -> list[str]:
         has = "it"
         if isinstance(self.part, Compare):
-            has = _described(capabilities.get(self.part.name), self.part.value)
+            has = described(capabilities.get(self.part.name), self.part.value)
         return [f"{self}: this device has {has}"]
 
     def __str__(self) -> str:
@@ -198,7 +198,7 @@ class Compare(Requirement, frozen=True):
         return sides is not None and _OPERATORS[self.symbol](*sides)
 
     def _lacking(self, capabilities: Mapping[str, object]) -> list[str]:
-        return [f"{self}: this device has {_described(capabilities.get(self.name), self.value)}"]
+        return [f"{self}: this device has {described(capabilities.get(self.name), self.value)}"]
 
     def __str__(self) -> str:
         return f"{self.name} {self.symbol} {self.value}"
@@ -279,8 +279,8 @@ def _versions(given: str, wanted: str) -> tuple[tuple[int, ...], tuple[int, ...]
     return (*known, *(0,) * len(precise))[: len(precise)], precise
 
 
-def _described(given: object, wanted: Value) -> str:
-    """A capability in words."""
+def described(given: object, wanted: Value) -> str:
+    """A capability in words, as far as they matter beside what is wanted."""
     match given:
         case None:
             return "none"

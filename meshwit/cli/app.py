@@ -31,13 +31,25 @@ COMMANDS = {
     "fmt": Entry("meshwit.cli.fmt", "Lay scripts out in the one canonical way."),
     "activities": Entry("meshwit.cli.activities", "Show which activities and types scripts can use."),
     "new": Entry("meshwit.cli.new", "Start a package with a controller of your own."),
+    "up": Entry("meshwit.cli.up", "Make this device a peer: join the mesh, or start one."),
+    "down": Entry("meshwit.cli.down", "Stop the peer of this device."),
+    "peers": Entry("meshwit.cli.peers", "Show who is in the mesh."),
+    "peer": Entry("meshwit.cli.peer", "Show everything known about one peer."),
+    "invite": Entry("meshwit.cli.invite", "Show the code by which another device joins."),
+    "approve": Entry("meshwit.cli.approve", "Let a waiting device in."),
+    "expel": Entry("meshwit.cli.expel", "Shut a device out of the mesh."),
+    "leave": Entry("meshwit.cli.leave", "Leave the mesh for good."),
+    "forget": Entry("meshwit.cli.forget", "Drop a peer that is gone from the table."),
+    "bench": Entry("meshwit.cli.bench", "Measure how fast this device is."),
+    "doctor": Entry("meshwit.cli.doctor", "Find out why devices do not see each other."),
+    "service": Entry("meshwit.cli.service", "Start the peer whenever you log in."),
     "version": Entry("meshwit.cli.version", "Show the version."),
 }
 
 EPILOG = """\b
 Exit codes:
   0    completed, nothing to complain about
-  1    the job failed, or a result could not be written
+  1    the job failed, a result could not be written, or no peer did what was asked
   2    wrong usage, wrong parameters, file not found
   3    the script has errors
   70   a bug in meshwit

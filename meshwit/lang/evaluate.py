@@ -47,7 +47,7 @@ class Evaluator:
     """Compiles expressions."""
 
     def __init__(self, offer: Offer, calls: Calls, meter: Meter | None = None) -> None:
-        """With a meter, what operations on large values take is counted; a task in a worker process has a time limit."""
+        """With a meter operations on large values are counted; tasks in worker processes have a time limit instead."""
         self.offer = offer
         self.calls = calls
         self.meter = meter

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from meshwit.bench import capabilities as module
-from meshwit.bench import nvml
+from meshwit.bench import gpu_interfaces, nvml
 from meshwit.bench.capabilities import capabilities
 from meshwit.bench.cores import usable_cores
 from meshwit.bench.memory import usable_memory_bytes
@@ -160,6 +160,73 @@ def test_what_one_gpu_does_not_tell_is_left_out(driver):
     found = capabilities()
     assert (found["gpu"], found["gpu.name"]) == (True, "Shared")
     assert not {"gpu.memory", "gpu.cuda"} & found.keys()
+
+
+def test_peaks_of_a_gpu(driver):
+    """An H200: 66.9 TFLOPS and 4.9 TB/s, as its maker says."""
+    fake = driver(("NVIDIA H200", 141 * 10**9))
+    fake.NVML_CLOCK_SM, fake.NVML_CLOCK_MEM = 1, 2
+    fake.nvmlDeviceGetNumGpuCores = lambda handle: 16896
+    fake.nvmlDeviceGetMaxClockInfo = lambda handle, clock: {1: 1980, 2: 3201}[clock]
+    fake.nvmlDeviceGetMemoryBusWidth = lambda handle: 6144
+    (gpu,) = probe_gpus().found
+    assert (gpu.cores, gpu.clock_mhz, gpu.memory_clock_mhz, gpu.memory_bus_bits) == (16896, 1980, 3201, 6144)
+    assert gpu.tflops == pytest.approx(66.9, rel=0.01)
+    assert gpu.memory_gb_s == pytest.approx(4917, rel=0.01)
+
+
+def test_peaks_that_the_driver_does_not_tell_are_0(driver):
+    """Nothing optional ever costs the GPU itself: older bindings, drivers and GPUs tell less."""
+
+    def unsupported(*arguments):
+        raise NVMLError("not supported")
+
+    fake = driver(("Old", 2**33))
+    fake.NVML_CLOCK_SM = 1
+    fake.nvmlDeviceGetMaxClockInfo = unsupported
+    fake.nvmlDeviceGetMemoryBusWidth = lambda handle: None
+    assert probe_gpus().found == (Gpu("Old", 2**33),)
+    assert (Gpu("Old", 1).tflops, Gpu("Old", 1).memory_gb_s) == (0, 0)
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("metal", [False, True])
+@pytest.mark.parametrize("opencl", [False, True])
+def test_other_interfaces_to_gpus(monkeypatch, metal, opencl):
+    monkeypatch.setattr(module, "has_metal", lambda: metal)
+    monkeypatch.setattr(module, "has_opencl", lambda: opencl)
+    found = capabilities()
+    assert found["gpu"] is False
+    assert parse_requirement("gpu.metal").met_by(found) == metal
+    assert parse_requirement("gpu.opencl").met_by(found) == opencl
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "metal"),
+    [("darwin", "arm64", True), ("darwin", "x86_64", False), ("linux", "arm64", False)],
+)
+def test_metal_is_there_on_every_apple_chip(monkeypatch, system, machine, metal):
+    monkeypatch.setattr(gpu_interfaces.sys, "platform", system)
+    monkeypatch.setattr(gpu_interfaces.platform, "machine", lambda: machine)
+    assert gpu_interfaces.has_metal() is metal
+
+
+@pytest.mark.parametrize("system", ["linux", "win32", "darwin", "sunos5"])
+@pytest.mark.parametrize("installed", [False, True])
+def test_opencl_is_there_where_its_loader_is(monkeypatch, system, installed):
+    asked = []
+
+    def load(library):
+        asked.append(library)
+        if not installed:
+            raise OSError(library)
+
+    gpu_interfaces._loads.cache_clear()
+    monkeypatch.setattr(gpu_interfaces.sys, "platform", system)
+    monkeypatch.setattr(gpu_interfaces.ctypes, "CDLL", load)
+    assert gpu_interfaces.has_opencl() is (installed and system != "sunos5")
+    assert all("OpenCL" in library for library in asked)
+    gpu_interfaces._loads.cache_clear()
 
 
 def test_without_a_driver_nothing_is_imported(monkeypatch):

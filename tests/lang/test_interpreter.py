@@ -422,17 +422,17 @@ def test_a_job_that_takes_too_many_steps_fails_and_no_try_holds_it():
     "body",
     [
         "String:u = s + s;",
-        "Bool:b = (s + \"x\") == (s + \"x\");",
+        'Bool:b = (s + "x") == (s + "x");',
         "Bool:b = list == list;",
         "Object:o = list; Bool:b = o == list;",
-        "String:u = \"\" + list;",
+        'String:u = "" + list;',
         "ForEach(item in list) { Break(); }",
     ],
 )
 def test_operations_on_large_values_count_by_their_size(body):
     """Ten statements on large values are many steps; on small ones they are ten."""
-    large = "String:s = \"xxxxxxxx\"; Loop(14) { s = s + s; } IntCollection:list = Int.Range(0, 100000);"
-    small = "String:s = \"xxxxxxxx\"; IntCollection:list = Int.Range(0, 10);"
+    large = 'String:s = "xxxxxxxx"; Loop(14) { s = s + s; } IntCollection:list = Int.Range(0, 100000);'
+    small = 'String:s = "xxxxxxxx"; IntCollection:list = Int.Range(0, 10);'
     script = "Job:Main() {{ {} Loop(10) {{ {} }} }}"
     limits = JobLimits(steps=200)
     assert Machine(compiled(script.format(small, body)), limits=limits).ending().state == "completed"

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from meshwit.bench.requirements import Requirement, all_of, parse_requirement
+from meshwit.bench.shortfalls import shortfalls
 from meshwit.lang.offer import Activity
+
+PEERS_NAMED_MAX: Final = 8
+_NAME_CHARS_MAX: Final = 40
+_LACKS_CHARS_MAX: Final = 400
 
 
 def required(activities: Sequence[Activity], expression: str = "") -> Requirement:
@@ -13,18 +19,47 @@ def required(activities: Sequence[Activity], expression: str = "") -> Requiremen
     return all_of(parse_requirement(text) for text in (expression, *(one.requires for one in activities)))
 
 
-def nobody_can(activities: Sequence[Activity], requirement: Requirement, capabilities: Mapping[str, object]) -> str:
-    """Why the one peer that there is cannot run a step; empty if it can.
+def nobody_can(
+    activities: Sequence[Activity], requirement: Requirement, peers: Mapping[str, Mapping[str, object]]
+) -> str:
+    """Why none of the peers can run a step; empty if one can.
+
+    At most `PEERS_NAMED_MAX` of them are named, those first that lack least.
 
     Args:
         activities: that its task calls, the outermost first.
         requirement: theirs and the script's.
-        capabilities: of the peer.
+        peers: their capabilities, by their names.
     """
-    lacks = requirement.lacks(capabilities)
-    if not lacks:
-        return ""
-    unmet = (one for one in activities if not parse_requirement(one.requires).met_by(capabilities))
-    culprit = next(unmet, next(iter(activities), None))
-    what = f"`{culprit.name}`" if culprit is not None else "this step"
-    return f"no peer can run {what}: {'; '.join(lacks)}"
+    lacking = []
+    for name, capabilities in peers.items():
+        lacks = shortfalls(requirement, capabilities)
+        if not lacks:
+            return ""
+        lacking.append((name, lacks))
+    lacking.sort(key=lambda each: len(each[1]))
+    named = [
+        f"{_shown(name or 'this peer', _NAME_CHARS_MAX)} {_joined(lacks)}" for name, lacks in lacking[:PEERS_NAMED_MAX]
+    ]
+    if len(lacking) > PEERS_NAMED_MAX:
+        named.append(f"and {len(lacking) - PEERS_NAMED_MAX} more")
+    return f"no peer can run {_what(activities, peers)}: {'; '.join(named) or 'there is no peer'}"
+
+
+def _what(activities: Sequence[Activity], peers: Mapping[str, Mapping[str, object]]) -> str:
+    """The first activity that no peer can run; the outermost where it is only their sum, or the script's wish."""
+    for one in activities:
+        own = parse_requirement(one.requires)
+        if not any(own.met_by(capabilities) for capabilities in peers.values()):
+            return f"`{one.name}`"
+    return f"`{activities[0].name}`" if activities else "this step"
+
+
+def _joined(lacks: Sequence[str]) -> str:
+    return _shown(" and ".join(lacks), _LACKS_CHARS_MAX)
+
+
+def _shown(text: str, chars_max: int) -> str:
+    """What other peers say of themselves, without control characters and never endless."""
+    shown = "".join(one if one.isprintable() else "?" for one in text[:chars_max])
+    return shown if len(text) <= chars_max else f"{shown}…"

@@ -415,7 +415,7 @@ class JobLeader:
         """Whether no peer can run it: then it has failed, whatever `OnError` says, since no item ever could run."""
         if self._capabilities is None:
             return False
-        message = nobody_can(activities, settings.requires, self._capabilities)
+        message = nobody_can(activities, settings.requires, {self._peer: self._capabilities})
         if message:
             activity = activities[0].name if activities else ""
             self._answer(wish.path, Known(failure=Failure(message, wish.span, activity, peer=self._peer)))

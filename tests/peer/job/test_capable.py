@@ -9,6 +9,7 @@ import pytest
 import meshwit
 from meshwit import events
 from meshwit.outcome import JobState
+from meshwit.peer.job.capable import PEERS_NAMED_MAX, nobody_can, required
 from meshwit.peer.job.effects import Emit, PrepareStep
 from meshwit.peer.job.leader import JobLeader
 from meshwit.plugins import Controller, Int, activity, requires_memory
@@ -57,7 +58,7 @@ SKIP = 'IntCollection:a = Grid.ForEach(x in [1, 2], ProcessingOptions("Queued", 
 def test_what_the_peer_cannot_run_fails(body):
     leader, effects = lead(body, {"memory": 4 * GIB})
     assert leader.state is JobState.FAILED
-    assert leader.failure.message == "no peer can run `Heavy.Run`: memory >= 8 GiB: this device has 4.0 GiB"
+    assert leader.failure.message == "no peer can run `Heavy.Run`: here has memory 4.0 GiB, 8 GiB are required"
     assert (leader.failure.activity, leader.failure.peer) == ("Heavy.Run", "here")
     assert leader.program.line_of(leader.failure.span) == 3
     assert not any(isinstance(each, PrepareStep) for each in effects)
@@ -77,10 +78,10 @@ def test_the_scripts_requirement_and_the_activities_join():
     task = "Heavy.Walk(Heavy.Run(x))"
     body = f'IntCollection:a = Grid.ForEach(x in [1], ProcessingOptions("Queued", Requires: "gpu.cuda")) => {task};'
     leader, _ = lead(body, {"memory": 4 * GIB})
-    lacks = "gpu.cuda: none; memory >= 8 GiB: this device has 4.0 GiB"
-    assert leader.failure.message == f"no peer can run `Heavy.Run`: {lacks}"
+    lacks = "lacks gpu.cuda and has memory 4.0 GiB, 8 GiB are required"
+    assert leader.failure.message == f"no peer can run `Heavy.Run`: here {lacks}"
     leader, _ = lead(body, {"memory": 9 * GIB})
-    assert leader.failure.message == "no peer can run `Heavy.Walk`: gpu.cuda: none"
+    assert leader.failure.message == "no peer can run `Heavy.Walk`: here lacks gpu.cuda"
 
 
 def test_a_step_of_nothing_needs_nobody():
@@ -92,6 +93,54 @@ def test_a_failure_that_a_script_can_catch():
     leader, _ = lead(f"Int:b = 0;\nTry()\n{{\n{CALL}\n}}\nCatch(String:e)\n{{\nTrace(e);\n}}", {})
     assert leader.state is JobState.COMPLETED
     assert "no peer can run `Heavy.Run`" in leader.trace[0]
+
+
+# --- several peers -----------------------------------------------------------------------------------------------
+
+RUN, WALK = (REGISTRY.offer.activities[f"Heavy.{name}"] for name in ("Run", "Walk"))
+
+
+def test_each_peer_is_told_what_it_lacks_the_nearest_first():
+    peers = {
+        "cellar": {"memory": 2 * GIB},
+        "den": {"memory": 16 * GIB},
+        "attic": {"memory": 4 * GIB, "gpu.cuda": "12.4"},
+    }
+    wanted = required([RUN], "gpu.cuda")
+    assert nobody_can([RUN], wanted, peers) == (
+        "no peer can run `Heavy.Run`: den lacks gpu.cuda; attic has memory 4.0 GiB, 8 GiB are required; "
+        "cellar lacks gpu.cuda and has memory 2.0 GiB, 8 GiB are required"
+    )
+
+
+def test_one_that_can_is_enough():
+    peers = {"den": {}, "attic": {"memory": 9 * GIB}}
+    assert nobody_can([RUN], required([RUN]), peers) == ""
+    assert nobody_can([WALK], required([WALK]), {}) == "no peer can run `Heavy.Walk`: there is no peer"
+
+
+def test_the_activity_at_fault_is_the_one_that_nobody_can_run():
+    peers = {"den": {"memory": 4 * GIB}, "attic": {}}
+    assert nobody_can([WALK, RUN], required([WALK, RUN]), peers).startswith("no peer can run `Heavy.Run`: ")
+    each_alone = {"den": {"memory": 9 * GIB}}
+    assert nobody_can([WALK, RUN], required([WALK, RUN], "gpu"), each_alone) == (
+        "no peer can run `Heavy.Walk`: den lacks gpu"
+    )
+    assert nobody_can([], required([], "gpu"), each_alone) == "no peer can run this step: den lacks gpu"
+
+
+def test_only_some_peers_are_named():
+    peers = {f"peer{number}": {} for number in range(PEERS_NAMED_MAX + 12)}
+    message = nobody_can([RUN], required([RUN]), peers)
+    assert message.count("lacks memory, 8 GiB are required") == PEERS_NAMED_MAX
+    assert message.endswith("; and 12 more")
+
+
+def test_what_peers_say_cannot_steer_a_terminal_or_be_endless():
+    peers = {"\x1b[31m" + "n" * 500: {"site": "\x1b[2J" + "s" * 5000}}
+    message = nobody_can([], required([], " and ".join(f"site == 'a{number}'" for number in range(40))), peers)
+    assert message.isprintable()
+    assert len(message) < 600
 
 
 def test_options_that_nobody_can_read():

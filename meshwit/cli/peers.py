@@ -1,0 +1,74 @@
+"""`meshwit peers`: everybody in the mesh, as the peer of this device knows them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from meshwit.cli.peer_names import shown
+from meshwit.cli.peer_texts import mesh_text, peer_lines
+from meshwit.cli.reach import AsJson, Home, On, reach, told
+from meshwit.cli.terminal import harmless, is_terminal
+from meshwit.cli.up_table import LiveTable, pending_text
+from meshwit.peer.control.api import MeshView, PeerView
+from meshwit.peer.control.client import ControlClient
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+WATCH_EVERY_S: Final = 1.0
+
+
+@app.command()
+def peers(
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it; with --json, an event per line.")] = False,
+    on: On = "",
+    home: Home = None,
+) -> None:
+    """Show who is in the mesh: how fast, how loaded, how near."""
+    with told(as_json):
+        found = reach(home, on)
+        if watch:
+            _watch(found.client, as_json=as_json)
+        elif as_json:
+            mesh, known = found.client.mesh(), found.client.peers()
+            print(msgspec.json.encode({"mesh": mesh, "peers": known}).decode())
+        else:
+            print_table(found.mesh, found.client.peers())
+
+
+def print_table(mesh: MeshView, known: list[PeerView]) -> None:
+    """The table on stdout, all else on stderr."""
+    width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
+    print("\n".join(peer_lines(known, width)))
+    sys.stdout.flush()
+    print(mesh_text(mesh), file=sys.stderr)
+    if mesh.open:
+        print("OPEN: everybody on this network who asks is let in", file=sys.stderr)
+    for pending in mesh.pending:
+        print(pending_text(pending), file=sys.stderr)
+    if mesh.other_meshes:
+        names = ", ".join(shown(name) for name in mesh.other_meshes)
+        print(f"also near, another mesh: {names}", file=sys.stderr)
+
+
+def _watch(client: ControlClient, *, as_json: bool) -> None:
+    """Until Ctrl-C, or until the peer stops, which is told as an error."""
+    try:
+        if as_json or not is_terminal(sys.stdout):
+            for event in client.events():
+                if event is not None:
+                    text = msgspec.json.encode(event).decode() if as_json else harmless(event.text)
+                    print(text, flush=True)
+            return
+        with LiveTable(sys.stdout, "Ctrl-C ends this view") as table:
+            while True:
+                table.show(client.mesh(), client.peers())
+                time.sleep(WATCH_EVERY_S)
+    except KeyboardInterrupt:
+        return

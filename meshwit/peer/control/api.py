@@ -1,0 +1,211 @@
+"""What the peer of this device tells and does for its owner: the seam between a peer and whoever controls it.
+
+A peer implements `PeerApi`; `server.py` offers it on loopback, `client.py` calls it. The records cross as JSON: new
+fields have defaults and unknown ones are ignored, so that an older command line reads a newer peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol
+
+import msgspec
+
+InviteKind = Literal["code", "token"]
+Sign = Literal["ok", "warn", "fail"]
+
+
+class PeerView(msgspec.Struct, frozen=True, kw_only=True):
+    """One peer, as this device knows it. What a device does not tell is None.
+
+    Attributes:
+        me: whether it is this peer.
+        state: `alive`, `suspect`, `dead` or `left`.
+        score: throughput of its device; 100 is the reference device.
+        share: its part of what all living peers can do together, 0 to 1.
+        cores: logical cores that it may use.
+        memory: bytes.
+        gpus: their names.
+        slots: tasks that it runs at the same time; `free_slots` of them are free.
+        busy_cores: how many cores are busy, with whatever.
+        battery: how full, 0 to 1.
+        seen_s: seconds since it was last heard.
+        version: of its meshwit.
+        system: for people: `Linux 6.1, x86_64`.
+        scores: by class: `cpu.single`, `memory`, `gpu`, ...
+        controllers: the version of each.
+        rates: what was measured by activity, with units, as texts.
+        jobs: how many it leads or works for.
+        note: what is worth a word about it: that it rests, that its version is older; empty otherwise.
+    """
+
+    id: str = ""
+    name: str = ""
+    me: bool = False
+    state: str = "alive"
+    score: float = 0.0
+    share: float = 0.0
+    cores: int = 0
+    memory: int = 0
+    gpus: list[str] = []
+    slots: int = 0
+    free_slots: int = 0
+    busy_cores: float = 0.0
+    battery: float | None = None
+    plugged_in: bool | None = None
+    temperature_c: float | None = None
+    round_trip_s: float | None = None
+    seen_s: float | None = None
+    address: str = ""
+    version: str = ""
+    system: str = ""
+    capabilities: dict[str, bool | int | float | str] = {}
+    scores: dict[str, float] = {}
+    controllers: dict[str, str] = {}
+    rates: dict[str, str] = {}
+    jobs: int = 0
+    note: str = ""
+
+
+class PendingView(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that asks to be let in. Its name is what it says of itself; the words are what tells it from another.
+
+    Attributes:
+        id: of the device key that it proved.
+        words: the two that it shows too.
+        since_s: how long it waits.
+    """
+
+    id: str = ""
+    name: str = ""
+    words: str = ""
+    address: str = ""
+    since_s: float = 0.0
+
+
+class MeshView(msgspec.Struct, frozen=True, kw_only=True):
+    """The mesh, and this peer in it.
+
+    Attributes:
+        peers_known: dead ones and those only heard of included.
+        open: whether it lets everybody in (`--open`).
+        pending: who waits for `meshwit approve`.
+        other_meshes: names of meshes seen nearby that are not this one.
+        up_s: how long this peer runs.
+        port: at which other peers reach it.
+        home: the folder of its configuration.
+        when: `always`, `idle` or `plugged-in`: when it works for others.
+    """
+
+    name: str = ""
+    id: str = ""
+    me: PeerView = PeerView()
+    peers_alive: int = 0
+    peers_known: int = 0
+    open: bool = False
+    pending: list[PendingView] = []
+    other_meshes: list[str] = []
+    up_s: float = 0.0
+    port: int = 0
+    home: str = ""
+    when: str = "always"
+
+
+class InviteView(msgspec.Struct, frozen=True, kw_only=True):
+    """An invitation: a short code for one device, or a long token for many.
+
+    Attributes:
+        text: the code or the token.
+        mesh: the name of the mesh that it lets into.
+    """
+
+    kind: InviteKind = "code"
+    text: str = ""
+    expires_in_s: float = 0.0
+    mesh: str = ""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What `meshwit doctor` found at one point.
+
+    Attributes:
+        what: was looked at, and how it is: `multicast: nobody answers on eth0`.
+        why: the reason, or what follows from it.
+        do: what the person can do; empty where nothing is needed.
+    """
+
+    state: Sign = "ok"
+    what: str = ""
+    why: str = ""
+    do: str = ""
+
+
+class MeshEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something happened in the mesh.
+
+    Attributes:
+        kind: `joined`, `suspected`, `recovered`, `died`, `left`, `pending`, `admitted`, `expelled`, ...
+        peer: the id of the peer concerned; empty if it is none.
+        text: the same for people.
+        time: seconds since 1970.
+    """
+
+    kind: str = ""
+    peer: str = ""
+    text: str = ""
+    time: float = 0.0
+
+
+class PeerError(Exception):
+    """The peer could not do what it was asked to.
+
+    Attributes:
+        message: what happened, with the values.
+        hint: what to do about it; may be empty.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class PeerApi(Protocol):
+    """A running peer. All methods are called in its event loop; names may be names, ids or short ids of peers.
+
+    What cannot be done raises PeerError. `down` and `leave` return before the peer has stopped: the answer is still
+    to be sent.
+    """
+
+    def mesh(self) -> MeshView:
+        """How the mesh is."""
+
+    def peers(self) -> list[PeerView]:
+        """All known peers, this one first."""
+
+    def subscribe(self) -> AsyncIterator[MeshEvent]:
+        """Events from now on; bounded, so that the iterator ends if nobody takes them."""
+
+    async def invite(self, kind: InviteKind, hours: float) -> InviteView:
+        """A new invitation; a code is valid for ten minutes, a token for `hours`."""
+
+    async def approve(self, name: str) -> str:
+        """Let a waiting device in, by its name, id or words; the text tells it."""
+
+    async def expel(self, name: str) -> str:
+        """Shut a member out for good, on all peers."""
+
+    async def forget(self, name: str) -> str:
+        """Drop a peer that is gone from the table and the address book."""
+
+    async def leave(self) -> str:
+        """Leave the mesh for good: say goodbye, delete the membership, then stop."""
+
+    async def down(self) -> None:
+        """Stop this peer; it stays a member."""
+
+    async def bench(self) -> PeerView:
+        """Measure this device again."""
+
+    async def doctor(self) -> list[Finding]:
+        """What keeps devices from seeing each other, looked at from inside."""

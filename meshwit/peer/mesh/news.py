@@ -1,0 +1,117 @@
+"""What members tell each other about membership itself, over links only: expulsions, secrets, approvals.
+
+On every new link each side sends all that it knows. Whoever learns something passes it on over all its links, so it
+reaches everybody who is connected to anybody, within a round trip per hop; and whoever was away learns it on return.
+It does not ride on gossip: a secret must not cross in datagrams that it is to seal, and what shuts somebody out must
+not depend on records that are forgotten when their owner is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Final, TypeAlias, assert_never
+
+import msgspec
+
+from meshwit.ids import PeerId
+from meshwit.peer.mesh.keeper import MembershipKeeper
+from meshwit.peer.trust.membership import Membership
+from meshwit.peer.wire.frames import Channel
+from meshwit.peer.wire.links import Link, Links
+from meshwit.records import Record
+
+RENEW_AFTER_S: Final = (1.0, 3.0)
+"""A secret that an expelled peer may know is replaced after a random time between these: mostly one member does."""
+
+
+class Standing(msgspec.Struct, frozen=True, tag="standing", tag_field="type"):
+    """Who is expelled, and the newest secret: all of it, or what is new."""
+
+    secrets: bytes = b""
+    expulsions: tuple[Record, ...] = ()
+
+
+class Approve(msgspec.Struct, frozen=True, tag="approve", tag_field="type"):
+    """Please let in the device with that id, which waits at you."""
+
+    waiting: str
+
+
+Message: TypeAlias = Standing | Approve
+_DECODER: Final = msgspec.msgpack.Decoder(Message)
+
+
+class MembershipNews:
+    """Keeps the standing of this peer and that of those it is linked to the same.
+
+    Args:
+        approve: lets a waiting device in, by its id; called when another member asks for it.
+        misbehaved: told who broke the rules, and how.
+    """
+
+    def __init__(
+        self,
+        keeper: MembershipKeeper,
+        links: Links,
+        approve: Callable[[str, PeerId], None],
+        misbehaved: Callable[[PeerId, str], None],
+    ) -> None:
+        self._keeper = keeper
+        self._links = links
+        self._approve = approve
+        self._misbehaved = misbehaved
+        self._renewing: asyncio.TimerHandle | None = None
+        links.on_message(Channel.MEMBERSHIP, self._receive)
+        keeper.on_change.append(self._changed)
+
+    def greet(self, link: Link) -> None:
+        """A link is new: tell all."""
+        standing = Standing(self._keeper.secrets_for_members(), self._keeper.membership.expulsions)
+        link.send(Channel.MEMBERSHIP, msgspec.msgpack.encode(standing))
+
+    def ask_to_approve(self, holder: PeerId, waiting: str) -> bool:
+        """Asks the member where a device waits to let it in; False if there is no link to it."""
+        link = self._links.links.get(holder)
+        return link is not None and link.send(Channel.MEMBERSHIP, msgspec.msgpack.encode(Approve(waiting)))
+
+    def close(self) -> None:
+        """Stops."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+
+    def _receive(self, link: Link, raw: bytes) -> None:
+        try:
+            message = _DECODER.decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self._misbehaved(link.peer, "it sent news of the membership that cannot be read")
+            return
+        match message:
+            case Standing(secrets=secrets, expulsions=expulsions):
+                for record in expulsions:
+                    self._keeper.add_expulsion(record)
+                if secrets and not self._keeper.is_expelled(link.peer):
+                    try:
+                        self._keeper.add_secrets(secrets)
+                    except ValueError as error:
+                        self._misbehaved(link.peer, str(error))
+            case Approve(waiting=waiting):
+                self._approve(waiting, link.peer)
+            case _:
+                assert_never(message)
+
+    def _changed(self, membership: Membership) -> None:
+        """Passes on what is new; who has just been expelled is told that, and no secret."""
+        to_members = msgspec.msgpack.encode(Standing(self._keeper.secrets_for_members(), membership.expulsions))
+        to_expelled = msgspec.msgpack.encode(Standing(expulsions=membership.expulsions))
+        for link in list(self._links.links.values()):
+            link.send(Channel.MEMBERSHIP, to_expelled if self._keeper.is_expelled(link.peer) else to_members)
+        if self._keeper.secret_is_stale and self._renewing is None:
+            delay = random.uniform(*RENEW_AFTER_S)
+            self._renewing = asyncio.get_running_loop().call_later(delay, self._renew)
+
+    def _renew(self) -> None:
+        self._renewing = None
+        if self._keeper.secret_is_stale:
+            self._keeper.renew_secret()

@@ -1,0 +1,477 @@
+"""The parts of a running peer, and who tells whom what. Shell."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from meshwit.bench.cache import default_folder, scores
+from meshwit.bench.load import may_work, probe_load
+from meshwit.bench.scores import encode_scores
+from meshwit.dht.directory import Directory
+from meshwit.gossip.config import GossipConfig
+from meshwit.gossip.effects import (
+    MemberDied,
+    MemberForgotten,
+    MemberJoined,
+    MemberLeft,
+    MemberRecovered,
+    MemberSuspected,
+    RecordChanged,
+    Why,
+)
+from meshwit.gossip.swim import Gossip
+from meshwit.ids import PeerId, short
+from meshwit.peer.control.api import PeerError
+from meshwit.peer.control.options import UpOptions
+from meshwit.peer.mesh import profile as topics
+from meshwit.peer.mesh.address_book import DEFAULT_PORT, AddressBookFile, resolve
+from meshwit.peer.mesh.admitting import Admissions
+from meshwit.peer.mesh.belonging import enter_open_mesh
+from meshwit.peer.mesh.discovery import Discovery
+from meshwit.peer.mesh.gossiping import GossipShell, MemberEvent
+from meshwit.peer.mesh.interfaces import look, networks, told_addresses
+from meshwit.peer.mesh.keeper import MembershipKeeper
+from meshwit.peer.mesh.neighbours import wanted_links
+from meshwit.peer.mesh.news import MembershipNews
+from meshwit.peer.mesh.profile import LoadProfile, MemberProfile, PendingProfile
+from meshwit.peer.mesh.reports import is_worth_telling
+from meshwit.peer.mesh.roster import Roster
+from meshwit.peer.mesh.sightings import Sighting, mesh_hash
+from meshwit.peer.mesh.watchers import Watchers
+from meshwit.peer.trust.certificates import expelled_in
+from meshwit.peer.trust.join_effects import Joined
+from meshwit.peer.trust.keys import verify
+from meshwit.peer.trust.membership import Membership
+from meshwit.peer.trust.store import Home
+from meshwit.peer.wire.addresses import Address, address_text
+from meshwit.peer.wire.datagrams import Datagrams, Kind
+from meshwit.peer.wire.endings import LinkEnd, LinkError
+from meshwit.peer.wire.links import Link, Links
+from meshwit.peer.wire.sealing import Sealer
+
+_log = logging.getLogger(__name__)
+
+LOOK_EVERY_S: Final = 3.0
+"""At the own load and the own addresses. Lower costs processor time in an idle peer, higher shows late who is busy."""
+SECOND_DIAL_S: Final = 1.5
+"""Of two that want to be linked the one with the lower id dials; the other only if there is no link after this time."""
+SETTLE_S: Final = 0.05
+"""Links are chosen anew so long after the members changed: changes come in crowds."""
+ADVERTISED: Final = ("gpu", "gpu.cuda", "gpu.metal", "gpu.opencl")
+"""Capabilities by which a peer is found in the directory: those that few have."""
+COMPLAINTS_MAX: Final = 64
+"""Peers about which a complaint is told; each once a minute at most."""
+
+
+class Parts:
+    """See the module; made, started and closed by `starting.running_parts`.
+
+    Attributes:
+        me: the id of this peer.
+        port: where it listens, TCP and UDP.
+        own_address: that is told for it, as a text.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        keeper: MembershipKeeper,
+        links: Links,
+        sealer: Sealer,
+        datagrams: Datagrams,
+        book_file: AddressBookFile,
+        member: MemberProfile,
+        options: UpOptions,
+        watchers: Watchers,
+    ) -> None:
+        self.home = home
+        self.keeper = keeper
+        self._sealer = sealer
+        self.me = keeper.signer.id
+        self.links = links
+        self.datagrams = datagrams
+        self.book_file = book_file
+        self.book = book_file.book
+        self.roster = Roster()
+        self.port = member.port
+        self.own_address = ""
+        self.discovery = Discovery(self._sighted)
+        self._member = member
+        self._options = options
+        self._watchers = watchers
+        self._loop = asyncio.get_running_loop()
+        self.gossip = Gossip(
+            self.me, GossipConfig(), random.Random(os.urandom(16)), keeper.signer, verify, keeper.admits_profile,
+            time.time_ns() // 1_000_000,
+        )  # fmt: skip
+        self.gossiping = GossipShell(
+            self.gossip, links, datagrams, self.addresses_of, self._member_event, self._misbehaved
+        )
+        self.directory = Directory(
+            self.me, keeper.signer, verify, lambda peer: not keeper.is_expelled(peer),
+            lambda address, payload: _discard(datagrams.send(address, Kind.DIRECTORY, payload)),
+            time.time, random.Random(os.urandom(16)),
+        )  # fmt: skip
+        self.news = MembershipNews(keeper, links, self._asked_to_approve, self._misbehaved)
+        self.admissions = Admissions(keeper, self._taken_names, self.listening_at, self._admissions_changed)
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._settling: asyncio.TimerHandle | None = None
+        self._late_dials: dict[PeerId, asyncio.TimerHandle] = {}
+        self._kept: frozenset[PeerId] = frozenset()
+        self._told_load: LoadProfile | None = None
+        self._told_load_at = 0.0
+        self._strangers: dict[str, Sighting] = {}
+        self._complained: dict[PeerId, float] = {}
+        self._measuring = asyncio.Lock()
+        self._merging = False
+        self.on_expelled: Callable[[], None] = lambda: None
+        """Called when this peer learns that it was expelled."""
+        self.on_member: Callable[[MemberProfile], None] = lambda _member: None
+        """Called with the own profile, at the start and when it has changed."""
+        self.on_merge: Callable[[Joined], None] = lambda _joined: None
+        """Called with the place in another mesh, in which this one, of this peer alone, is to be merged."""
+
+    # --- start and stop ----------------------------------------------------------------------------------------
+
+    async def start(self, contacts: Sequence[Address]) -> None:
+        """Begins to talk. `contacts` are where members may be found besides those of the address book."""
+        self.links.on_up = self._link_up
+        self.links.on_down = self._link_down
+        self.links.on_dial_failed = self._dial_failed
+        self.links.on_join = self.admissions.serve
+        self.datagrams.on_datagram(Kind.DIRECTORY, self.directory.received)
+        self.keeper.on_change.append(self._membership_changed)
+        self.on_member(self._member)
+        self._look_at_addresses(publish=False)
+        self.gossiping.start(topics.encode(self._member))
+        self._learn_own(topics.MEMBER, topics.encode(self._member))
+        await self.discovery.start()
+        await self.discovery.announce(mesh_hash(self.keeper.mesh), self.port)
+        for peer in self.book.peers:
+            if not self.keeper.is_expelled(peer):
+                self.spawn(self._try(peer, self.addresses_of(peer)))
+        for host, port in dict.fromkeys((*self._options.peers, *contacts, *self.book.hosts)):
+            self.spawn(self._try_host((host, port or DEFAULT_PORT)))
+        self.spawn(self._look_for_ever())
+        self.spawn(self.measure(refresh=False))
+        self.spawn(self._enter_directory())
+
+    def goodbye(self) -> None:
+        """Tells all that this peer stops."""
+        self.gossiping.leave()
+
+    async def close(self) -> None:
+        """Stops everything but what was made before the parts."""
+        self.news.close()
+        self.admissions.close()
+        if self._settling is not None:
+            self._settling.cancel()
+        for timer in self._late_dials.values():
+            timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.discovery.close()
+        await self.directory.close()
+        await self.links.close()
+        self.gossiping.close()
+        self.datagrams.close()
+        await self.book_file.close()
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        """Runs a coroutine until it ends or the peer stops."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- what others ask ---------------------------------------------------------------------------------------
+
+    def addresses_of(self, peer: PeerId) -> list[Address]:
+        """Where a peer may listen, the best first."""
+        return self.book.candidates(peer, time.time(), networks(self.discovery.interfaces))
+
+    def address_of(self, peer: PeerId) -> str:
+        """Where it is, for people."""
+        link = self.links.links.get(peer)
+        if link is not None and link.info.addresses:
+            return address_text((link.address[0], link.info.addresses[0][1]))
+        return next(map(address_text, self.addresses_of(peer)), "")
+
+    def listening_at(self) -> list[Address]:
+        """Where this peer can be reached."""
+        return [(host, self.port) for host in self._member.addresses]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether this peer made its mesh and nobody else is in it, as far as it knows."""
+        others = self.links.links or self.book.peers or self.admissions.admitted_lately
+        return len(self.keeper.membership.chain) == 1 and not others
+
+    def other_meshes(self) -> list[str]:
+        """Meshes that are near and not ours, by where they were seen."""
+        return [address_text(each.addresses[0]) for each in self._strangers.values() if each.addresses]
+
+    def forget(self, peer: PeerId) -> None:
+        """Drops a peer that is gone."""
+        self.book.forget(peer)
+        self.book_file.changed()
+        self.gossiping.run(lambda gossip, now: gossip.forget(peer, now))
+        self.roster.forget(peer)
+
+    async def measure(self, *, refresh: bool) -> None:
+        """Tells the mesh how fast this device is, from the cache or measured now."""
+        async with self._measuring:
+            found = await asyncio.to_thread(scores, default_folder(), refresh)
+        payload = encode_scores(found)
+        self._learn_own(topics.SCORE, payload)
+        self.gossiping.publish(topics.SCORE, payload)
+
+    # --- links and members -------------------------------------------------------------------------------------
+
+    def _link_up(self, link: Link) -> None:
+        self._sealer.expect(link.peer, link.info.datagram_counter)
+        addresses = link.info.addresses
+        if addresses:
+            self.book.reached(link.peer, (link.address[0], addresses[0][1]), time.time(), link.info.name)
+            self.book_file.changed()
+            self.directory.add_contact(link.peer, (link.address[0], addresses[0][1]))
+        self.news.greet(link)
+        self.gossiping.link_up(link)
+
+    def _link_down(self, peer: PeerId, end: LinkEnd) -> None:
+        self.gossiping.link_down(peer, end)
+
+    def _dial_failed(self, peer: PeerId, error: LinkError) -> None:
+        self.gossiping.dial_failed(peer, error)
+
+    def _member_event(self, event: MemberEvent) -> None:
+        match event:
+            case RecordChanged(record=record):
+                self._record_changed(record.owner, record.topic, record.payload)
+                return
+            case MemberForgotten(peer=peer):
+                self.roster.forget(peer)
+            case MemberJoined(peer=peer) | MemberRecovered(peer=peer):
+                kind = "joined" if isinstance(event, MemberJoined) else "recovered"
+                said = "is here" if isinstance(event, MemberJoined) else "is back"
+                self._tell(kind, peer, said)
+            case MemberSuspected(peer=peer):
+                self._tell("suspected", peer, "does not answer")
+            case MemberDied(peer=peer, why=why):
+                self.directory.forget(peer)
+                self._tell("died", peer, "has stopped" if why is Why.REFUSED else "is gone: it does not answer")
+            case MemberLeft(peer=peer):
+                self.directory.forget(peer)
+                self._tell("left", peer, "has said goodbye")
+        if self._settling is None:
+            self._settling = self._loop.call_later(SETTLE_S, self._settle_links)
+
+    def _record_changed(self, owner: PeerId, topic: str, payload: bytes) -> None:
+        self.roster.learn(owner, topic, payload)
+        if topic == topics.MEMBER:
+            member = self.roster.member(owner)
+            if member is not None:
+                listening = [(host, member.port) for host in member.addresses]
+                self.book.told(owner, listening, time.time(), member.name)
+                self.book_file.changed()
+                if listening and owner not in self.links.links:
+                    self.directory.add_contact(owner, self.addresses_of(owner)[0])
+        elif topic == topics.PENDING:
+            for holder, waiting in self.roster.pending():
+                if holder == owner:
+                    self._watchers.tell("pending", f"{waiting.name} waits to be let in: {waiting.words}", waiting.id)
+
+    def _tell(self, kind: str, peer: PeerId, said: str) -> None:
+        """Soon: of a new member the records, and with them its name, come after the news that it is there."""
+        self._loop.call_soon(self._tell_now, kind, peer, said)
+
+    def _tell_now(self, kind: str, peer: PeerId, said: str) -> None:
+        entry = self.book.peers.get(peer)
+        name = self.roster.name(peer) or (entry.name if entry else "") or short(peer)
+        _log.info("%s %s", name, said)
+        self._watchers.tell(kind, f"{name} {said}", peer)
+
+    def _settle_links(self) -> None:
+        """Chooses to whom to be linked, now that the members have changed."""
+        self._settling = None
+        alive = (member.id for member in self.gossip.alive() if not self.keeper.is_expelled(member.id))
+        wanted = wanted_links(self.me, alive)
+        for peer in self._kept - wanted:
+            self.links.unkeep(peer)
+            late = self._late_dials.pop(peer, None)
+            if late is not None:
+                late.cancel()
+        for peer in wanted - self._kept:
+            if self.me < peer:
+                self.links.keep(peer, self.addresses_of(peer))
+            else:
+                self._late_dials[peer] = self._loop.call_later(SECOND_DIAL_S, self._keep_late, peer)
+        self._kept = wanted
+
+    def _keep_late(self, peer: PeerId) -> None:
+        del self._late_dials[peer]
+        self.links.keep(peer, self.addresses_of(peer))
+
+    def _misbehaved(self, peer: PeerId, why: str) -> None:
+        now = self._loop.time()
+        if now - self._complained.get(peer, -60.0) < 60.0 or len(self._complained) >= COMPLAINTS_MAX:
+            return
+        self._complained[peer] = now
+        _log.warning("%s: %s", peer, why)
+        self._tell("misbehaved", peer, f"breaks the rules: {why}")
+
+    # --- finding others ----------------------------------------------------------------------------------------
+
+    def _sighted(self, sighting: Sighting) -> None:
+        if sighting.mesh_hash != mesh_hash(self.keeper.mesh):
+            if len(self._strangers) < COMPLAINTS_MAX:
+                self._strangers[sighting.mesh_hash] = sighting
+            self._consider_merging(sighting, at_once=True)
+            return
+        linked = {link.address[0] for link in self.links.links.values()}
+        if not any(host in linked for host, _ in sighting.addresses) or len(self.links.links) < 2:
+            self.spawn(self._try(None, sighting.addresses))
+
+    def _consider_merging(self, sighting: Sighting, *, at_once: bool) -> None:
+        """Two open meshes that were made at the same time are to become one, if one of them has a single member.
+
+        Of two such the one with the higher hash gives up at once. The other waits for that, and gives up where it is
+        not answered so: then it is the one that stands alone.
+        """
+        higher = sighting.mesh_hash < mesh_hash(self.keeper.mesh)
+        if self._options.open and not self._merging and self.is_alone and (higher or not at_once):
+            self._merging = True
+            self.spawn(self._merge(sighting))
+
+    async def _merge(self, sighting: Sighting) -> None:
+        try:
+            joined = await enter_open_mesh(
+                self.links.open_join, self.keeper.signer, self._member.name, sighting.addresses
+            )  # fmt: skip
+            if joined is not None and self.is_alone:
+                self.admissions.close()
+                self.on_merge(joined)
+        finally:
+            self._merging = False
+
+    async def _try(self, peer: PeerId | None, addresses: Sequence[Address]) -> None:
+        if addresses:
+            try:
+                await self.links.connect(peer, addresses)
+            except LinkError as error:
+                _log.info("nobody of the mesh at %s: %s", ", ".join(map(address_text, addresses)), error)
+
+    async def _try_host(self, address: Address) -> None:
+        try:
+            numeric = await resolve(address)
+            link = await self.links.connect(None, numeric)
+        except (OSError, LinkError) as error:
+            self._watchers.tell("unreachable", f"{address_text(address)}: {error}")
+        else:
+            self.book.named(address, time.time())
+            self.book_file.changed()
+            _log.info("%s answers at %s", link.info.name, address_text(address))
+
+    async def _enter_directory(self) -> None:
+        """Takes part in the directory and says there where this peer is and what it can do."""
+        await self.directory.join([])
+        where = msgspec.msgpack.encode(self.listening_at())
+        await self.directory.publish("peer", self.me, where)
+        offered = [
+            name for name in ("gpu", "gpu.cuda", "gpu.metal", "gpu.opencl") if self._member.capabilities.get(name)
+        ]
+        for capability in offered:
+            await self.directory.publish("capability", capability, where)
+
+    # --- this device -------------------------------------------------------------------------------------------
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            self._look_at_load()
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._look_at_addresses()
+            for sighting in self._strangers.values():
+                self._consider_merging(sighting, at_once=False)
+
+    def _look_at_load(self) -> None:
+        load = probe_load()
+        slots = self._member.slots
+        resting = may_work(self._options.when, load)
+        now = self._loop.time()
+        found = LoadProfile(
+            free_slots=0 if resting else slots,
+            busy_cores=round(load.busy_cores, 1),
+            memory_free=load.memory_available,
+            battery=load.battery,
+            plugged_in=load.plugged_in,
+            temperature_c=load.temperature_c,
+            resting=resting,
+        )
+        payload = topics.encode(found)
+        self._learn_own(topics.LOAD, payload)
+        if is_worth_telling(self._told_load, found, now - self._told_load_at):
+            self._told_load, self._told_load_at = found, now
+            self.gossiping.publish(topics.LOAD, payload)
+
+    def _look_at_addresses(self, *, publish: bool = True) -> None:
+        hosts = tuple(told_addresses(look()))[: topics.ADDRESSES_MAX]
+        if hosts == self._member.addresses:
+            return
+        self._member = msgspec.structs.replace(self._member, addresses=hosts)
+        self.own_address = address_text((hosts[0], self.port)) if hosts else ""
+        self.on_member(self._member)
+        if publish:
+            self._publish_member()
+
+    def _publish_member(self) -> None:
+        payload = topics.encode(self._member)
+        self._learn_own(topics.MEMBER, payload)
+        self.gossiping.publish(topics.MEMBER, payload)
+
+    def _learn_own(self, topic: str, payload: bytes) -> None:
+        self.roster.learn(self.me, topic, payload)
+
+    # --- membership --------------------------------------------------------------------------------------------
+
+    def _membership_changed(self, membership: Membership) -> None:
+        if self.me in membership.expelled:
+            self.on_expelled()
+            return
+        chains = self.roster.chains()
+        for peer, link in list(self.links.links.items()):
+            chain = chains.get(peer)
+            if peer in membership.expelled or (chain and expelled_in(chain, membership.expelled) is not None):
+                self.links.unkeep(peer)
+                link.close("expelled")
+        self.gossiping.run(lambda gossip, now: gossip.recheck(now))
+
+    def _taken_names(self) -> set[str]:
+        return {each.name for peer in self.gossip.members if (each := self.roster.member(peer)) is not None} | {
+            self._member.name
+        }
+
+    def _asked_to_approve(self, waiting: str, by: PeerId) -> None:
+        try:
+            self.admissions.approve(waiting)
+        except PeerError as error:
+            _log.info("%s asked to let %s in: %s", by, waiting, error)
+
+    def _admissions_changed(self, kind: str, text: str) -> None:
+        """Somebody came to wait, or waits no longer: everybody may see and approve it."""
+        waiting = tuple((each.id, each.name, each.words) for each in self.admissions.pending())
+        payload = topics.encode(PendingProfile(waiting)) if waiting else b""
+        self.gossiping.publish(topics.PENDING, payload)
+        if text:
+            self._watchers.tell(kind, text)
+
+
+def _discard(_sent: bool) -> None:
+    """A datagram that could not be sent is a lost one."""

@@ -1,0 +1,57 @@
+"""What this device is, looked up once at the start: the `member` record of this peer. Adapter."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Final
+
+from meshwit import __version__
+from meshwit.bench.capabilities import capabilities
+from meshwit.bench.cores import usable_cores
+from meshwit.peer.control.options import UpOptions
+from meshwit.peer.mesh.profile import MemberProfile, plain
+from meshwit.peer.wire.handshake import PROTOCOL, PROTOCOL_MIN
+from meshwit.plugins.discovery import GROUP, installed
+
+_OS_NAMES: Final = {"Darwin": "macOS"}
+
+
+def portrait(options: UpOptions, name: str, device: str, port: int, chain: bytes) -> MemberProfile:
+    """The profile, all but the addresses. Asks drivers and imports controllers: some tenths of a second.
+
+    Raises:
+        ValueError: a property of the owner's has a name that cannot be one.
+        BrokenController, ControllerClash: an installed controller cannot be used.
+    """
+    found = capabilities(options.properties)
+    return MemberProfile(
+        name=name,
+        chain=chain,
+        device=device,
+        port=port,
+        meshwit=__version__,
+        protocols=(PROTOCOL_MIN, PROTOCOL),
+        system=plain(f"{_OS_NAMES.get(platform.system(), platform.system())} {found['os.version']}, {found['arch']}"),
+        capabilities={key: value for key, value in found.items() if isinstance(value, bool | int | float | str)},
+        controllers=controller_versions(),
+        slots=options.slots if options.slots is not None else usable_cores(),
+        when=options.when,
+        open=options.open,
+    )
+
+
+def controller_versions() -> dict[str, str]:
+    """The installed controllers whose extras are there: class reference -> version of its distribution."""
+    versions = _distribution_versions()
+    return {
+        reference: versions.get(reference, __version__)
+        for reference, controller in installed().controllers.items()
+        if not controller.missing()
+    }
+
+
+def _distribution_versions() -> Mapping[str, str]:
+    points = entry_points(group=GROUP)
+    return {point.value: point.dist.version for point in points if point.dist is not None}

@@ -1,0 +1,161 @@
+"""Starting a peer, step by step, and stopping it in the other order. Shell.
+
+What cannot start ends it with a sentence; what the mesh can do without (multicast, the directory) leaves a word for
+`meshwit doctor`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import platform
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from meshwit import __version__
+from meshwit.peer.control.api import PeerApi
+from meshwit.peer.control.options import JoinPrompt, UpError, UpOptions
+from meshwit.peer.control.server import ControlServer
+from meshwit.peer.mesh.address_book import AddressBookFile, listening_ports
+from meshwit.peer.mesh.belonging import Belonging, Search
+from meshwit.peer.mesh.keeper import MembershipKeeper
+from meshwit.peer.mesh.kept import Kept, device_id, load_kept, save_kept
+from meshwit.peer.mesh.parts import Parts
+from meshwit.peer.mesh.portrait import portrait
+from meshwit.peer.mesh.profile import MemberProfile
+from meshwit.peer.mesh.watchers import Watchers
+from meshwit.peer.trust.certificates import clean_name
+from meshwit.peer.trust.files import write_private
+from meshwit.peer.trust.invites import read_token
+from meshwit.peer.trust.membership import Membership
+from meshwit.peer.trust.store import Home, Profile
+from meshwit.peer.wire.addresses import Address
+from meshwit.peer.wire.datagrams import Datagrams
+from meshwit.peer.wire.handshake import PeerInfo
+from meshwit.peer.wire.links import Links
+from meshwit.peer.wire.sealing import SALT_BYTES, Sealer
+from meshwit.peer.wire.tls import self_signed
+from meshwit.plugins.discovery import BrokenController
+from meshwit.plugins.registry import ControllerClash
+
+HOSTS: Final = ("0.0.0.0", "::")
+
+
+@asynccontextmanager
+async def running_parts(
+    api: PeerApi, home: Home, profile: Profile, options: UpOptions, prompt: JoinPrompt, watchers: Watchers,
+    contacts: Sequence[Address] = (),
+) -> AsyncIterator[Parts]:  # fmt: skip
+    """A peer that is a member, talks to others, and answers its owner.
+
+    Args:
+        contacts: where members may be found, besides what is remembered.
+
+    Raises:
+        UpError: it cannot start.
+        TrustError: a file of the profile cannot be used.
+    """
+    kept = load_kept(profile.folder)
+    membership = profile.load_membership()
+    name = options.name or kept.name
+    if not profile.certificate_file.exists():
+        write_private(profile.certificate_file, self_signed(profile.key.private_pem()))
+    keeper = MembershipKeeper(profile, membership)
+    about: list[MemberProfile] = []
+    sealer = Sealer(profile.key.id, keeper.secrets, time.time_ns() // 1000, os.urandom(SALT_BYTES))
+
+    def info() -> PeerInfo:
+        told = about[0] if about else MemberProfile(name or host_name(), b"")
+        return PeerInfo(
+            id=profile.key.id, key=profile.key.public_key, name=told.name, version=__version__,
+            controllers=told.controllers, addresses=tuple((host, told.port) for host in told.addresses),
+            datagram_counter=sealer.counter,
+        )  # fmt: skip
+
+    async with AsyncExitStack() as stack:
+        links = Links(profile.key, profile.certificate_file, profile.key_file, keeper, info)
+        stack.push_async_callback(links.close)
+        datagrams = Datagrams(sealer, keeper.is_expelled)
+        stack.callback(datagrams.close)
+        belonging = Belonging(membership) if membership is not None else None
+        if belonging is None:
+            search = Search(home, profile, options, prompt, links.open_join, name or host_name())
+            belonging = await search.belong()
+            keeper.adopt(belonging.membership)
+        _check_member(belonging.membership, options)
+        if belonging.told:
+            prompt.say(belonging.told)
+        port = await _listen(links, datagrams, options.port, kept.port)
+        save_kept(profile.folder, Kept(name, port))
+        try:
+            member = await asyncio.to_thread(
+                portrait, options, name or belonging.membership.name, device_id(home.folder), port, keeper.chain
+            )
+        except (ValueError, BrokenController, ControllerClash) as error:
+            raise UpError(str(error)) from error
+        parts = Parts(
+            home,
+            keeper,
+            links,
+            sealer,
+            datagrams,
+            AddressBookFile(profile.address_book_file),
+            member,
+            options,
+            watchers,
+        )
+        parts.on_member = lambda told: about.__setitem__(slice(None), [told])
+        stack.push_async_callback(parts.close)
+        await parts.start([*belonging.contacts, *contacts])
+        control = ControlServer(api, profile.folder)
+        await control.start()
+        stack.push_async_callback(control.close)
+        yield parts
+
+
+def host_name() -> str:
+    """What this device is called if nobody says."""
+    return clean_name(platform.node().split(".")[0])
+
+
+def _check_member(membership: Membership, options: UpOptions) -> None:
+    """Raises UpError where a member was asked for what only a stranger can do, or is none any more."""
+    name = membership.mesh_name
+    if membership.id in membership.expelled:
+        raise UpError(
+            f"this device was expelled from {name}",
+            "it can only come back as a new device: meshwit leave, then meshwit up",
+        )
+    if options.new:
+        raise UpError(f"this device is in the mesh {name} already", "leave it first: meshwit leave")
+    if options.invite:
+        try:
+            token = read_token(options.invite, time.time())
+        except ValueError:
+            return  # a member needs none
+        if token.mesh != membership.mesh:
+            raise UpError(
+                f"this device is in the mesh {name}, the invite is into {token.mesh_name}", "leave first: meshwit leave"
+            )
+
+
+async def _listen(links: Links, datagrams: Datagrams, wanted: int, before: int) -> int:
+    """One port for TCP and UDP: the one asked for, or the one used before, or the first that is free."""
+    ports = [wanted] if wanted else [*([before] if before else []), *listening_ports()]
+    problem: OSError | None = None
+    for each in ports:
+        try:
+            port = await datagrams.start(HOSTS, each)
+            if each in (0, port):
+                return await links.start(HOSTS, port)
+            problem = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        except OSError as error:
+            problem = error
+        datagrams.close()
+    reason = problem.strerror or problem if problem else ""
+    if wanted:
+        raise UpError(f"port {wanted} cannot be used: {reason}", "choose another one with --port, or leave it out")
+    raise UpError(f"no port can be used: {reason}")
