@@ -219,6 +219,8 @@ class Verdicts:
             self.ground.do(MemberRecovered(member.id))
         if sender == member.id:
             member.answered_at = now
+        if was >= State.DEAD and self._is_verifier():
+            self.prober.probe(member, now)  # the answer brings what it has said meanwhile
         self._spread(claim, now, sender)
 
     def answered(self, member: Member, now: float) -> None:
@@ -257,9 +259,14 @@ class Verdicts:
         ground.table.set_state(member, State.SUSPECT)
         ground.do(MemberSuspected(member.id, by))
         self._schedule(member, case)
-        if by != ground.me and (present <= config.verifiers or ground.rng.random() < config.verifiers / present):
+        if by != ground.me and self._is_verifier():
             self.prober.probe(member, now)
         return case
+
+    def _is_verifier(self) -> bool:
+        """Whether we are among the few that check at once what all have heard."""
+        present, verifiers = len(self.ground.table), self.ground.config.verifiers
+        return present <= verifiers or self.ground.rng.random() < verifiers / present
 
     def _schedule(self, member: Member, case: Suspicion) -> None:
         config = self.ground.config

@@ -60,6 +60,8 @@ async def running_parts(
     """
     kept = load_kept(profile.folder)
     membership = profile.load_membership()
+    if membership is not None:
+        _check_member(membership, options)
     name = options.name or kept.name
     if not profile.certificate_file.exists():
         write_private(profile.certificate_file, self_signed(profile.key.private_pem()))
@@ -85,7 +87,6 @@ async def running_parts(
             search = Search(home, profile, options, prompt, links.open_join, name or host_name())
             belonging = await search.belong()
             keeper.adopt(belonging.membership)
-        _check_member(belonging.membership, options)
         if belonging.told:
             prompt.say(belonging.told)
         port = await _listen(links, datagrams, options.port, kept.port)
