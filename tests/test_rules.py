@@ -41,7 +41,22 @@ CORE_MODULES = (
     "meshwit/peer/exec/pool_core.py",
     "meshwit/peer/exec/pool_ledger.py",
     "meshwit/peer/exec/pool_effects.py",
-)
+    *(
+        f"meshwit/peer/trust/{name}.py"
+        for name in (
+            "certificates", "expulsions", "membership", "invites", "codes", "words", "joiner", "admitter",
+            "join_effects", "join_messages", "join_proofs", "joining",
+        )
+    ),
+    *(
+        f"meshwit/peer/wire/{name}.py"
+        for name in (
+            "addresses", "frames", "handshake", "handshake_messages", "session", "sealing", "budget", "stats",
+            "endings", "settings",
+        )
+    ),
+    *(f"meshwit/peer/mesh/{name}.py" for name in ("roster", "view", "profile", "reports", "neighbours", "sightings")),
+)  # fmt: skip
 NOT_IN_CORES = {
     "time", "random", "secrets", "os", "socket", "subprocess", "threading", "asyncio", "anyio", "trio", "psutil",
     "multiprocessing", "tempfile", "shutil", "platform",

@@ -28,7 +28,8 @@ class PlainPrompt:
 
     async def code(self) -> str:
         """Never answers: only `meshwit approve` or an invitation help."""
-        return await asyncio.get_running_loop().create_future()
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
 
     def wrong_code(self, message: str) -> None:
         """What was wrong."""

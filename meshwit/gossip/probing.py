@@ -24,6 +24,8 @@ from meshwit.ids import PeerId
 RELAYS_MAX: Final = 256
 DATAGRAM_RETRY: Final = 0.125
 """This share of probes tries datagrams again."""
+PACE_SLOWEST: Final = 3.0
+"""Whoever is cut off probes at most so many times slower, or it would not see for long that it is alone."""
 ROUND_TRIP_WEIGHT: Final = 0.125
 
 
@@ -70,7 +72,7 @@ class Prober:
 
     def next_probe(self, now: float) -> None:
         """Probe whoever is next in the round."""
-        self.ground.timers.at(now + self.ground.period_s() * self.ground.patience, Due.PROBE)
+        self.ground.timers.at(now + self.ground.period_s() * min(PACE_SLOWEST, self.ground.patience), Due.PROBE)
         member = self.ground.table.next_to_probe()
         if member is not None:
             self.probe(member, now)

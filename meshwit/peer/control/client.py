@@ -118,13 +118,13 @@ class ControlClient:
 
     # --- HTTP ----------------------------------------------------------------------------------------------------
 
-    def _get(self, name: str, form: Any, timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
+    def _get(self, name: str, form: type[A], timeout_s: float = ANSWER_TIMEOUT_S) -> A:
         return self._called("GET", name, None, form, timeout_s)
 
-    def _post(self, name: str, body: dict[str, Any], form: Any, timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
+    def _post(self, name: str, body: dict[str, Any], form: type[A], timeout_s: float = ANSWER_TIMEOUT_S) -> A:
         return self._called("POST", name, json.dumps(body).encode(), form, timeout_s)
 
-    def _called(self, method: str, name: str, body: bytes | None, form: Any, timeout_s: float) -> Any:
+    def _called(self, method: str, name: str, body: bytes | None, form: type[A], timeout_s: float) -> A:
         with self._connection(timeout_s) as connection:
             response = self._asked(connection, method, name, body)
             answer = self._checked(response)
