@@ -34,6 +34,7 @@ from meshwit.peer.control.options import UpOptions
 from meshwit.peer.mesh import profile as topics
 from meshwit.peer.mesh.address_book import DEFAULT_PORT, AddressBookFile, resolve
 from meshwit.peer.mesh.admitting import Admissions
+from meshwit.peer.mesh.advertising import WIDE, Advertiser, offers
 from meshwit.peer.mesh.belonging import enter_open_mesh
 from meshwit.peer.mesh.discovery import Discovery
 from meshwit.peer.mesh.gossiping import GossipShell, MemberEvent
@@ -56,6 +57,7 @@ from meshwit.peer.wire.datagrams import Datagrams, Kind
 from meshwit.peer.wire.endings import LinkEnd, LinkError
 from meshwit.peer.wire.links import Link, Links
 from meshwit.peer.wire.sealing import Sealer
+from meshwit.plugins.discovery import installed
 
 _log = logging.getLogger(__name__)
 
@@ -65,8 +67,6 @@ SECOND_DIAL_S: Final = 1.5
 """Of two that want to be linked the one with the lower id dials; the other only if there is no link after this time."""
 SETTLE_S: Final = 0.05
 """Links are chosen anew so long after the members changed: changes come in crowds."""
-ADVERTISED: Final = ("gpu", "gpu.cuda", "gpu.metal", "gpu.opencl")
-"""Capabilities by which a peer is found in the directory: those that few have."""
 COMPLAINTS_MAX: Final = 64
 """Peers about which a complaint is told; each once a minute at most."""
 
@@ -103,6 +103,7 @@ class Parts:
         self.roster = Roster()
         self.port = member.port
         self.own_address = ""
+        self.own_score = 0.0
         self.discovery = Discovery(self._sighted)
         self._member = member
         self._options = options
@@ -162,7 +163,7 @@ class Parts:
             self.spawn(self._try_host((host, port or DEFAULT_PORT)))
         self.spawn(self._look_for_ever())
         self.spawn(self.measure(refresh=False))
-        self.spawn(self._enter_directory())
+        self.spawn(Advertiser(self.me, self.directory, self.listening_at, self._offers).run())
 
     def goodbye(self) -> None:
         """Tells all that this peer stops."""
@@ -230,6 +231,7 @@ class Parts:
         """Tells the mesh how fast this device is, from the cache or measured now."""
         async with self._measuring:
             found = await asyncio.to_thread(scores, default_folder(), refresh)
+        self.own_score = found.score
         payload = encode_scores(found)
         self._learn_own(topics.SCORE, payload)
         self.gossiping.publish(topics.SCORE, payload)
@@ -380,16 +382,12 @@ class Parts:
             self.book_file.changed()
             _log.info("%s answers at %s", link.info.name, address_text(address))
 
-    async def _enter_directory(self) -> None:
-        """Takes part in the directory and says there where this peer is and what it can do."""
-        await self.directory.join([])
-        where = msgspec.msgpack.encode(self.listening_at())
-        await self.directory.publish("peer", self.me, where)
-        offered = [
-            name for name in ("gpu", "gpu.cuda", "gpu.metal", "gpu.opencl") if self._member.capabilities.get(name)
-        ]
-        for capability in offered:
-            await self.directory.publish("capability", capability, where)
+    def _offers(self) -> dict[str, int]:
+        """What this peer says of itself in the directory."""
+        members = self.gossip.known_count
+        known = installed().offer.activities if members >= WIDE else {}
+        activities = [name for name, activity in known.items() if not activity.missing]
+        return offers(self._member.capabilities, activities, self.own_score, members)
 
     # --- this device -------------------------------------------------------------------------------------------
 
