@@ -92,7 +92,7 @@ class MeshPeer:
             ) as parts:
                 self._parts = parts
                 parts.on_expelled = self._expelled
-                parts.on_merge = self._merge
+                parts.seeker.on_merge = self._merge
                 if not self._told_ready:
                     self._told_ready = True
                     ready(self)
@@ -115,6 +115,7 @@ class MeshPeer:
 
     def _merge(self, joined: Joined) -> None:
         if not self._stop.is_set():
+            self.parts.admissions.close()
             self._merged = joined
             self._stop.set()
 
@@ -153,7 +154,7 @@ class MeshPeer:
             peers_known=max(len(peers), parts.gossip.known_count),
             open=membership.open,
             pending=[each for _, each in self._pending()],
-            other_meshes=parts.other_meshes(),
+            other_meshes=parts.seeker.others(),
             up_s=time.monotonic() - self._started_at,
             port=parts.port,
             home=str(parts.home.folder),

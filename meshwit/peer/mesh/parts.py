@@ -32,11 +32,9 @@ from meshwit.ids import PeerId, short
 from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.options import UpOptions
 from meshwit.peer.mesh import profile as topics
-from meshwit.peer.mesh.address_book import DEFAULT_PORT, AddressBookFile, resolve
+from meshwit.peer.mesh.address_book import AddressBookFile
 from meshwit.peer.mesh.admitting import Admissions
 from meshwit.peer.mesh.advertising import WIDE, Advertiser, offers
-from meshwit.peer.mesh.belonging import enter_open_mesh
-from meshwit.peer.mesh.discovery import Discovery
 from meshwit.peer.mesh.gossiping import GossipShell, MemberEvent
 from meshwit.peer.mesh.interfaces import look, networks, told_addresses
 from meshwit.peer.mesh.keeper import MembershipKeeper
@@ -45,10 +43,9 @@ from meshwit.peer.mesh.news import MembershipNews
 from meshwit.peer.mesh.profile import LoadProfile, MemberProfile, PendingProfile
 from meshwit.peer.mesh.reports import is_worth_telling
 from meshwit.peer.mesh.roster import Roster
-from meshwit.peer.mesh.sightings import Sighting, mesh_hash
+from meshwit.peer.mesh.seeking import Seeker
 from meshwit.peer.mesh.watchers import Watchers
 from meshwit.peer.trust.certificates import expelled_in
-from meshwit.peer.trust.join_effects import Joined
 from meshwit.peer.trust.keys import verify
 from meshwit.peer.trust.membership import Membership
 from meshwit.peer.trust.store import Home
@@ -104,7 +101,10 @@ class Parts:
         self.port = member.port
         self.own_address = ""
         self.own_score = 0.0
-        self.discovery = Discovery(self._sighted)
+        self.seeker = Seeker(
+            keeper, links, book_file, member.name, lets_all_in=options.open, spawn=self.spawn,
+            addresses_of=self.addresses_of, tell=watchers.tell, is_alone=lambda: self.is_alone,
+        )  # fmt: skip
         self._member = member
         self._options = options
         self._watchers = watchers
@@ -129,16 +129,12 @@ class Parts:
         self._kept: frozenset[PeerId] = frozenset()
         self._told_load: LoadProfile | None = None
         self._told_load_at = 0.0
-        self._strangers: dict[str, Sighting] = {}
         self._complained: dict[PeerId, float] = {}
         self._measuring = asyncio.Lock()
-        self._merging = False
         self.on_expelled: Callable[[], None] = lambda: None
         """Called when this peer learns that it was expelled."""
         self.on_member: Callable[[MemberProfile], None] = lambda _member: None
         """Called with the own profile, at the start and when it has changed."""
-        self.on_merge: Callable[[Joined], None] = lambda _joined: None
-        """Called with the place in another mesh, in which this one, of this peer alone, is to be merged."""
 
     # --- start and stop ----------------------------------------------------------------------------------------
 
@@ -154,13 +150,7 @@ class Parts:
         self._look_at_addresses(publish=False)
         self.gossiping.start(topics.encode(self._member))
         self._learn_own(topics.MEMBER, topics.encode(self._member))
-        await self.discovery.start()
-        await self.discovery.announce(mesh_hash(self.keeper.mesh), self.port)
-        for peer in self.book.peers:
-            if not self.keeper.is_expelled(peer):
-                self.spawn(self._try(peer, self.addresses_of(peer)))
-        for host, port in dict.fromkeys((*self._options.peers, *contacts, *self.book.hosts)):
-            self.spawn(self._try_host((host, port or DEFAULT_PORT)))
+        await self.seeker.start(self.port, [*self._options.peers, *contacts])
         self.spawn(self._look_for_ever())
         self.spawn(self.measure(refresh=False))
         self.spawn(Advertiser(self.me, self.directory, self.listening_at, self._offers).run())
@@ -180,7 +170,7 @@ class Parts:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.discovery.close()
+        await self.seeker.close()
         await self.directory.close()
         await self.links.close()
         self.gossiping.close()
@@ -197,7 +187,7 @@ class Parts:
 
     def addresses_of(self, peer: PeerId) -> list[Address]:
         """Where a peer may listen, the best first."""
-        return self.book.candidates(peer, time.time(), networks(self.discovery.interfaces))
+        return self.book.candidates(peer, time.time(), networks(self.seeker.discovery.interfaces))
 
     def address_of(self, peer: PeerId) -> str:
         """Where it is, for people."""
@@ -215,10 +205,6 @@ class Parts:
         """Whether this peer made its mesh and nobody else is in it, as far as it knows."""
         others = self.links.links or self.book.peers or self.admissions.admitted_lately
         return len(self.keeper.membership.chain) == 1 and not others
-
-    def other_meshes(self) -> list[str]:
-        """Meshes that are near and not ours, by where they were seen."""
-        return [address_text(each.addresses[0]) for each in self._strangers.values() if each.addresses]
 
     def forget(self, peer: PeerId) -> None:
         """Drops a peer that is gone."""
@@ -269,6 +255,9 @@ class Parts:
                 self._tell("suspected", peer, "does not answer")
             case MemberDied(peer=peer, why=why):
                 self.directory.forget(peer)
+                link = self.links.links.get(peer)
+                if link is not None:
+                    link.close("it does not answer", goodbye=False)  # TCP itself would try for minutes
                 self._tell("died", peer, "has stopped" if why is Why.REFUSED else "is gone: it does not answer")
             case MemberLeft(peer=peer):
                 self.directory.forget(peer)
@@ -284,8 +273,9 @@ class Parts:
                 listening = [(host, member.port) for host in member.addresses]
                 self.book.told(owner, listening, time.time(), member.name)
                 self.book_file.changed()
-                if listening and owner not in self.links.links:
-                    self.directory.add_contact(owner, self.addresses_of(owner)[0])
+                addresses = self.addresses_of(owner)
+                if addresses and owner not in self.links.links:
+                    self.directory.add_contact(owner, addresses[0])
         elif topic == topics.PENDING:
             for holder, waiting in self.roster.pending():
                 if holder == owner:
@@ -332,56 +322,6 @@ class Parts:
 
     # --- finding others ----------------------------------------------------------------------------------------
 
-    def _sighted(self, sighting: Sighting) -> None:
-        if sighting.mesh_hash != mesh_hash(self.keeper.mesh):
-            if len(self._strangers) < COMPLAINTS_MAX:
-                self._strangers[sighting.mesh_hash] = sighting
-            self._consider_merging(sighting, at_once=True)
-            return
-        linked = {link.address[0] for link in self.links.links.values()}
-        if not any(host in linked for host, _ in sighting.addresses) or len(self.links.links) < 2:
-            self.spawn(self._try(None, sighting.addresses))
-
-    def _consider_merging(self, sighting: Sighting, *, at_once: bool) -> None:
-        """Two open meshes that were made at the same time are to become one, if one of them has a single member.
-
-        Of two such the one with the higher hash gives up at once. The other waits for that, and gives up where it is
-        not answered so: then it is the one that stands alone.
-        """
-        higher = sighting.mesh_hash < mesh_hash(self.keeper.mesh)
-        if self._options.open and not self._merging and self.is_alone and (higher or not at_once):
-            self._merging = True
-            self.spawn(self._merge(sighting))
-
-    async def _merge(self, sighting: Sighting) -> None:
-        try:
-            joined = await enter_open_mesh(
-                self.links.open_join, self.keeper.signer, self._member.name, sighting.addresses
-            )  # fmt: skip
-            if joined is not None and self.is_alone:
-                self.admissions.close()
-                self.on_merge(joined)
-        finally:
-            self._merging = False
-
-    async def _try(self, peer: PeerId | None, addresses: Sequence[Address]) -> None:
-        if addresses:
-            try:
-                await self.links.connect(peer, addresses)
-            except LinkError as error:
-                _log.info("nobody of the mesh at %s: %s", ", ".join(map(address_text, addresses)), error)
-
-    async def _try_host(self, address: Address) -> None:
-        try:
-            numeric = await resolve(address)
-            link = await self.links.connect(None, numeric)
-        except (OSError, LinkError) as error:
-            self._watchers.tell("unreachable", f"{address_text(address)}: {error}")
-        else:
-            self.book.named(address, time.time())
-            self.book_file.changed()
-            _log.info("%s answers at %s", link.info.name, address_text(address))
-
     def _offers(self) -> dict[str, int]:
         """What this peer says of itself in the directory."""
         members = self.gossip.known_count
@@ -396,8 +336,6 @@ class Parts:
             self._look_at_load()
             await asyncio.sleep(LOOK_EVERY_S)
             self._look_at_addresses()
-            for sighting in self._strangers.values():
-                self._consider_merging(sighting, at_once=False)
 
     def _look_at_load(self) -> None:
         load = probe_load()
@@ -440,13 +378,11 @@ class Parts:
     # --- membership --------------------------------------------------------------------------------------------
 
     def _membership_changed(self, membership: Membership) -> None:
-        if self.me in membership.expelled:
+        if expelled_in(membership.chain, membership.expelled) is not None:
             self.on_expelled()
             return
-        chains = self.roster.chains()
         for peer, link in list(self.links.links.items()):
-            chain = chains.get(peer)
-            if peer in membership.expelled or (chain and expelled_in(chain, membership.expelled) is not None):
+            if self.keeper.admits(link.info.chain, link.info.key):
                 self.links.unkeep(peer)
                 link.close("expelled")
         self.gossiping.run(lambda gossip, now: gossip.recheck(now))
