@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final, NewType
 
 PeerId = NewType("PeerId", str)
@@ -18,9 +19,12 @@ MeshId = NewType("MeshId", str)
 
 ID_BYTES: Final = 20
 SHORT_LENGTH: Final = 8
+REMEMBERED_MAX: Final = 16384
+"""Ids whose other form is remembered: a busy peer turns the same few thousand to and fro all the time."""
 _ID: Final = re.compile(r"[a-z2-7]{32}")
 
 
+@lru_cache(maxsize=REMEMBERED_MAX)
 def peer_id(public_key: bytes) -> PeerId:
     """The id of the peer with that Ed25519 public key (32 bytes)."""
     return PeerId(_id(public_key))
@@ -41,6 +45,7 @@ def short(any_id: str) -> str:
     return f"{any_id[:4]}-{any_id[4:SHORT_LENGTH]}"
 
 
+@lru_cache(maxsize=REMEMBERED_MAX)
 def id_bytes(any_id: str) -> bytes:
     """The 20 bytes behind an id, the node id in the directory. Raises ValueError if it is none."""
     if not is_id(any_id):
@@ -48,6 +53,7 @@ def id_bytes(any_id: str) -> bytes:
     return base64.b32decode(any_id.upper())
 
 
+@lru_cache(maxsize=REMEMBERED_MAX)
 def id_text(raw: bytes) -> str:
     """The id whose bytes these are. Raises ValueError if they are not 20."""
     if len(raw) != ID_BYTES:

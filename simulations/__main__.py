@@ -1,6 +1,7 @@
 """Plays scenarios in virtual time and tells whether they reach their targets.
 
-    python -m simulations                              all, with their own sizes and seeds
+    python -m simulations                              all, within about five minutes
+    python -m simulations --long                       all at full length: hours of peers, ten thousand of them
     python -m simulations killed --seeds 100           one, over the seeds 0 to 99
     python -m simulations traffic --size 10,100,1000   several sizes
     python -m simulations loss-5 --seed 7 --duration 600 --twice --trace trace.txt
@@ -38,8 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in asked.scenario or SCENARIOS:
         scenario = SCENARIOS[name]
         first = asked.seed if asked.seed is not None else 0
-        seeds = asked.seeds or (1 if asked.seed is not None else scenario.seeds)
-        for size in asked.size or scenario.sizes:
+        usual = (asked.long and scenario.long_seeds) or scenario.seeds
+        seeds = asked.seeds or (1 if asked.seed is not None else usual)
+        for size in asked.size or (asked.long and scenario.long_sizes) or scenario.sizes:
             tasks = [
                 Task(name, seed, size, asked.duration or scenario.duration_s, asked.trace or "", asked.twice, settings)
                 for seed in range(first, first + seeds)
@@ -70,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("scenario", nargs="*", help="names of scenarios; all if none is given")
     parser.add_argument("--list", action="store_true", help="tell which scenarios there are")
+    parser.add_argument("--long", action="store_true", help="full length where the default is a short version")
     parser.add_argument("--seed", type=int, help="play this seed, or begin with it")
     parser.add_argument("--seeds", type=int, help="play so many seeds")
     parser.add_argument("--twice", action="store_true", help="play each seed twice and compare the traces")

@@ -14,6 +14,7 @@ from simulations.hosts import LAN, Conditions, Host
 from simulations.invariants import Watch
 from simulations.keys import SimulatedKey
 from simulations.network import Network
+from simulations.placing import place
 from simulations.scenario import Run
 
 EPOCH_MS = 1_800_000_000_000
@@ -53,7 +54,7 @@ class GossipMesh:
         self.config = configured(config or GossipConfig(), run.settings)
         self.profile_bytes = profile_bytes
         self.epoch_ms = EPOCH_MS
-        self.watch = Watch(self, steps_per_check or max(1, run.size // STEPS_PER_CHECK_DIVISOR))
+        self.watch = Watch(run, steps_per_check or max(1, run.size // STEPS_PER_CHECK_DIVISOR))
         self.peers: dict[PeerId, GossipPeer] = {}
         self._hosts: dict[PeerId, Host] = {}
         self._ids: list[PeerId] = []
@@ -81,6 +82,7 @@ class GossipMesh:
             peer = SimulatedKey(host.name).id
             self._ids.append(peer)
             self._hosts[peer] = host
+            self.watch.named(peer, host.name)
             added.append(self.start(host))
         return added
 
@@ -104,6 +106,13 @@ class GossipMesh:
                 contact = added[rng.randrange(place)]
                 self.simulation.after(spread_s * place / count, peer.join, contact.id)
         self.simulation.run(self.simulation.now + spread_s + settle_s)
+        return added
+
+    def formed(self, count: int, settle_s: float = 10.0) -> list[GossipPeer]:
+        """So many peers whose mesh has been formed before the run begins, and time to find their rhythm."""
+        added = self.add(count)
+        place(added, self.simulation.now)
+        self.simulation.run(self.simulation.now + settle_s)
         return added
 
     def kill(self, peer: GossipPeer) -> None:

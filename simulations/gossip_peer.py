@@ -7,8 +7,9 @@ is closed, so that a later dial is not taken for a second one, and nothing waits
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import Final, Protocol, assert_never
 
+from meshwit.gossip.config import GossipConfig
 from meshwit.gossip.effects import (
     Connect,
     Effect,
@@ -25,12 +26,11 @@ from meshwit.gossip.effects import (
 )
 from meshwit.gossip.swim import Gossip
 from meshwit.ids import PeerId
-from simulations.hosts import DialFailure, Host
+from simulations.engine import Simulation
+from simulations.hosts import DialFailure, End, Host
+from simulations.invariants import Watch
 from simulations.keys import SimulatedKey, verify
-from simulations.streams import StreamEnd
-
-if TYPE_CHECKING:
-    from simulations.gossip_mesh import GossipMesh
+from simulations.network import Network
 
 SEAL_BYTES: Final = 70
 """Header, kind and tag of a sealed datagram."""
@@ -49,6 +49,23 @@ def admits(peer: PeerId, payload: bytes) -> str:
     return "" if payload.startswith(b"member ") else "no member of this mesh"
 
 
+class Surroundings(Protocol):
+    """What a peer is among."""
+
+    simulation: Simulation
+    network: Network
+    config: GossipConfig
+    watch: Watch
+    epoch_ms: int
+    profile_bytes: int
+
+    def id_of(self, host: Host) -> PeerId:
+        """The peer on that host."""
+
+    def host_of(self, peer: PeerId) -> Host:
+        """The host of that peer."""
+
+
 class GossipPeer:
     """One peer's process on its host; a killed one is done, a restart makes another.
 
@@ -58,7 +75,7 @@ class GossipPeer:
         links: the open link to each peer that there is one to.
     """
 
-    def __init__(self, mesh: GossipMesh, host: Host, incarnation: int) -> None:
+    def __init__(self, mesh: Surroundings, host: Host, incarnation: int) -> None:
         self.mesh = mesh
         self.host = host
         self.name = host.name
@@ -67,7 +84,7 @@ class GossipPeer:
         epoch_ms = mesh.epoch_ms + round(mesh.simulation.now * 1000)
         rng = mesh.simulation.rng(f"peer {host.name} {incarnation}")
         self.core = Gossip(self.id, mesh.config, rng, key, verify, admits, epoch_ms)
-        self.links: dict[PeerId, StreamEnd] = {}
+        self.links: dict[PeerId, End] = {}
         self._waiting: dict[PeerId, list[bytes]] = {}
         """What is sent when the dial comes through; there is a dial for each key."""
         self._to_join: dict[PeerId, None] = {}
@@ -112,16 +129,16 @@ class GossipPeer:
         """A sealed datagram: its sender is proven."""
         self._receive(payload, self.mesh.id_of(source), reliable=False)
 
-    def stream_received(self, end: StreamEnd, payload: bytes) -> None:
+    def stream_received(self, end: End, payload: bytes) -> None:
         """A message on the link."""
         self._receive(payload, self.mesh.id_of(end.other.host), reliable=True)
 
-    def stream_accepted(self, end: StreamEnd) -> None:
+    def stream_accepted(self, end: End) -> None:
         """Somebody's link stands."""
         if end.open:
             self._link_up(self.mesh.id_of(end.other.host), end)
 
-    def stream_closed(self, end: StreamEnd, reason: str) -> None:
+    def stream_closed(self, end: End, reason: str) -> None:
         """The link ended, which is evidence."""
         peer = self.mesh.id_of(end.other.host)
         if self.links.get(peer) is not end:
@@ -190,10 +207,10 @@ class GossipPeer:
         self._waiting[peer] = []
         self.mesh.network.dial(self.host, self.mesh.host_of(peer), lambda answer: self._dialed(peer, answer))
 
-    def _dialed(self, peer: PeerId, answer: StreamEnd | DialFailure) -> None:
+    def _dialed(self, peer: PeerId, answer: End | DialFailure) -> None:
         now = self.mesh.simulation.now
         waiting = self._waiting.pop(peer)
-        if isinstance(answer, StreamEnd):
+        if not isinstance(answer, DialFailure):
             link = self.links.get(peer)
             if link is not None and link.open and link.other.open:
                 # There is a link already, dialled by the other or before: it stays, on both sides.
@@ -219,7 +236,7 @@ class GossipPeer:
             else:
                 self._dial(peer)
 
-    def _link_up(self, peer: PeerId, end: StreamEnd) -> None:
+    def _link_up(self, peer: PeerId, end: End) -> None:
         old = self.links.get(peer)
         if old is not None and old is not end:
             old.drop()

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
-
-if TYPE_CHECKING:
-    from simulations.streams import StreamEnd
 
 
 class Conditions(msgspec.Struct, frozen=True):
@@ -63,19 +60,44 @@ class DialFailure(Enum):
     UNREACHABLE = "unreachable"
 
 
+class End(Protocol):
+    """One side's end of a stream, as the process that holds it sees it."""
+
+    @property
+    def host(self) -> Host:
+        """Whose end it is."""
+
+    @property
+    def other(self) -> End:
+        """The end on the other side."""
+
+    @property
+    def open(self) -> bool:
+        """Neither closed here nor told to be closed."""
+
+    def send(self, payload: bytes, size: int | None = None) -> bool:
+        """Sends one message; False if closed or full."""
+
+    def close(self, reason: str = "closed") -> None:
+        """Closes it after what was sent; the other side is told, if it can be."""
+
+    def drop(self) -> None:
+        """Forgets the stream on this side only."""
+
+
 class Process(Protocol):
     """What runs on a host and is told what arrives."""
 
     def datagram_received(self, source: Host, payload: bytes) -> None:
         """One datagram."""
 
-    def stream_accepted(self, end: StreamEnd) -> None:
+    def stream_accepted(self, end: End) -> None:
         """Somebody's dial came through."""
 
-    def stream_received(self, end: StreamEnd, payload: bytes) -> None:
+    def stream_received(self, end: End, payload: bytes) -> None:
         """One message, in order."""
 
-    def stream_closed(self, end: StreamEnd, reason: str) -> None:
+    def stream_closed(self, end: End, reason: str) -> None:
         """The other side closed it, or it stalled for too long."""
 
 
@@ -100,7 +122,7 @@ class Host:
         self.frozen_until = 0.0
         self.busy_until = 0.0
         self.loss = 0.0
-        self.ends: dict[StreamEnd, None] = {}
+        self.ends: dict[End, None] = {}
         """Open ends of streams; a dict for its order."""
         self.traffic = Traffic()
 

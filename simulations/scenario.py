@@ -104,6 +104,8 @@ class Scenario(msgspec.Struct, frozen=True):
         sizes: how many peers by default; each is played.
         seeds: how many seeds by default.
         duration_s: default, where the play uses it.
+        long_sizes: what `--long` plays, where the default is a short version.
+        long_seeds: the same.
     """
 
     name: str
@@ -113,6 +115,8 @@ class Scenario(msgspec.Struct, frozen=True):
     sizes: tuple[int, ...] = (8,)
     seeds: int = 1
     duration_s: float = 60.0
+    long_sizes: tuple[int, ...] = ()
+    long_seeds: int = 0
 
 
 def percentile(samples: Sequence[float], share: float) -> float:

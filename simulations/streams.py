@@ -35,7 +35,6 @@ class StreamEnd:
         other: the end on the other side.
         dialed: whether this side dialed.
         open: neither closed here nor told to be closed.
-        label: what the process wants to remember of it.
     """
 
     __slots__ = (
@@ -46,7 +45,6 @@ class StreamEnd:
         "_ways",
         "dialed",
         "host",
-        "label",
         "open",
         "other",
         "process",
@@ -59,7 +57,6 @@ class StreamEnd:
         self.process = process
         self.dialed = dialed
         self.open = True
-        self.label: object = None
         self._ways = ways
         self._queue: deque[tuple[float, bytes | None, int, str]] = deque()
         self._queued_bytes = 0

@@ -19,6 +19,7 @@ from meshwit.peer.control.api import (
     PeerError,
     PeerView,
     PendingView,
+    RateView,
 )
 from meshwit.peer.control.client import ControlClient
 from meshwit.peer.control.options import JoinPrompt, RunnablePeer, UpError, UpOptions
@@ -136,6 +137,13 @@ class FakePeer:
 
     async def bench(self) -> PeerView:
         raise ZeroDivisionError("as a bug would")
+
+    async def rate(self, activity: str, refresh: bool) -> RateView:
+        self.asked.append(f"rate {activity} {'now' if refresh else 'known'}")
+        return RateView(activity=activity, per_s=520.5, unit="work/s", version="0.1.0", measured_at=1.7e9)
+
+    async def need(self, activities: list[str]) -> None:
+        self.asked.append(f"need {' '.join(activities)}")
 
     async def doctor(self) -> list[Finding]:
         while self.slowly.is_set():

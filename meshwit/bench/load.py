@@ -113,7 +113,7 @@ def may_work(when: When, load: Load) -> str:
                 return "this system does not tell when the device was last used: `--when always` lets it work"
             minutes = f"{IDLE_AFTER_S / 60:.0f} minutes"
             if load.idle_s < IDLE_AFTER_S:
-                return f"somebody used it {load.idle_s:.0f} s ago, and it works after {minutes} without"
+                return f"somebody uses it, and it works after {minutes} without"
             return ""
         case _:
             assert_never(when)

@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def approve(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="The device's name, or its two words as one: otter-violin.")
+        str, typer.Argument(metavar="NAME", help="The device's name, or its two words as one: otter-violin.")
     ] = "",
     as_json: AsJson = False,
     on: On = "",

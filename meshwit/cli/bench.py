@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -11,16 +12,18 @@ from typing import Annotated, Any
 
 import typer
 
-from meshwit.bench.cache import default_folder, scores
+from meshwit.bench.cache import cached_scores, default_folder, scores
 from meshwit.bench.fingerprint import Hardware, hardware
 from meshwit.bench.nvml import Gpu, known_gpus
 from meshwit.bench.scores import CLASSES, DISTURBED, Scores
 from meshwit.bench.sizes import rough_size
+from meshwit.cli.bench_by_peer import rate_by, running_peer, scores_by
 from meshwit.cli.compiling import installed_registry
 from meshwit.cli.exit_codes import CommandError, ExitCode
 from meshwit.cli.terminal import count_text, duration_text, harmless, is_terminal, painted
 from meshwit.lang.findings import did_you_mean
 from meshwit.peer.activity_bench import measure_alone
+from meshwit.peer.control.api import RateView
 from meshwit.peer.rates import Rate, RateBook, RateError, has_benchmark
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -71,6 +74,12 @@ class _Live:
         elif value is not None and not self.redraws:
             print(f"measured {name}", file=sys.stderr, flush=True)
 
+    def by_peer(self) -> None:
+        """The running peer measures, and does not tell what it is at."""
+        if self.redraws:
+            self.measured = True
+            self._draw("the running peer measures …")
+
     def end(self) -> None:
         """Leave nothing of it."""
         if self.redraws and self.measured:
@@ -84,7 +93,7 @@ class _Live:
 def _bench_device(*, refresh: bool, as_json: bool) -> None:
     device, live = hardware(), _Live()
     try:
-        found = scores(default_folder(), refresh, live, fingerprint=device.fingerprint)
+        found = _scores(device.fingerprint, refresh, live)
     finally:
         live.end()
     gpus = known_gpus().found
@@ -95,6 +104,21 @@ def _bench_device(*, refresh: bool, as_json: bool) -> None:
     if not live.measured:
         ago = duration_text(max(0.0, time.time() - found.measured_at))
         print(f"measured {ago} ago; `meshwit bench` without --cached measures again", file=sys.stderr)
+
+
+def _scores(fingerprint: str, refresh: bool, live: _Live) -> Scores:
+    """From the cache, or measured by the running peer, or here."""
+    folder = default_folder()
+    if refresh or cached_scores(folder, fingerprint) is None:
+        peer = running_peer()
+        if peer is not None:
+            live.by_peer()
+            found = scores_by(peer, folder, fingerprint)
+            if found is not None:
+                for name in CLASSES:
+                    live(name, found.of(name))
+                return found
+    return scores(folder, refresh, live, fingerprint=fingerprint)
 
 
 def _device_lines(found: Scores, device: Hardware, gpus: tuple[Gpu, ...]) -> Iterator[str]:
@@ -167,9 +191,9 @@ def _bench_activity(name: str, *, refresh: bool, as_json: bool) -> None:
         others = sorted({one.name for one in offered.values() if has_benchmark(registry, one.name)})
         raise CommandError(f"`{found.name}` has no benchmark", f"these have one: {', '.join(others)}" if others else "")
     book = RateBook(default_folder(), hardware().fingerprint, registry)
-    rate = None if refresh else book.rates.get(found.name)
+    rate: Rate | RateView | None = None if refresh else book.rates.get(found.name)
     if rate is None:
-        rate = _measured(book, found.name)
+        rate = _measured_by_peer(found.name) or _measured(book, found.name)
     if as_json:
         print(json.dumps({"activity": rate.activity, "rate": rate.per_s, "unit": rate.unit, "version": rate.version,
                           "measured_at": rate.measured_at}))  # fmt: skip
@@ -178,16 +202,32 @@ def _bench_activity(name: str, *, refresh: bool, as_json: bool) -> None:
         print(f"{rate.activity}  {painted(text, 'bold', sys.stdout)}  by one worker process")
 
 
+def _measured_by_peer(name: str) -> RateView | None:
+    peer = running_peer()
+    if peer is None:
+        return None
+    with _line(f"the running peer measures {name} …"):
+        return rate_by(peer, name)
+
+
 def _measured(book: RateBook, name: str) -> Rate:
-    live = is_terminal(sys.stderr)
-    if live:
-        print(f"measuring {name} …", end="", file=sys.stderr, flush=True)
     try:
-        rate = asyncio.run(measure_alone(installed_registry(), name, book.version_of(name)))
+        with _line(f"measuring {name} …"):
+            rate = asyncio.run(measure_alone(installed_registry(), name, book.version_of(name)))
     except RateError as reason:
         raise CommandError(harmless(str(reason)), code=ExitCode.FAILED) from reason
+    book.add(rate)
+    return rate
+
+
+@contextlib.contextmanager
+def _line(text: str) -> Iterator[None]:
+    """Stands on a terminal meanwhile."""
+    live = is_terminal(sys.stderr)
+    if live:
+        print(text, end="", file=sys.stderr, flush=True)
+    try:
+        yield
     finally:
         if live:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-    book.add(rate)
-    return rate

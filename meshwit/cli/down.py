@@ -25,7 +25,7 @@ def down(
     """Stop the peer of this device; it stays a member and comes back with `meshwit up`."""
     with told(as_json):
         found = find_all(home)[0] if every else []
-        found = found or [reach(home, on)]
+        found = found or [reach(home, on, " or all of them: --all")]
         for one in found:
             stop(one.client, one.client.down)
             print(f"{shown(one.mesh.me.name)} has stopped", file=sys.stderr)

@@ -24,9 +24,7 @@ CELL_CHARS_MAX = 200
 
 @app.command()
 def peer(
-    name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="A name or an id, or its start; this peer without.")
-    ] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name or an id, or its start; this peer without.")] = "",
     as_json: AsJson = False,
     on: On = "",
     home: Home = None,
@@ -64,10 +62,10 @@ def peer_page(one: PeerView) -> Iterator[str]:
         "meshwit": one.version,
     }
     yield from _section("", facts)
-    yield from _section("scores", {key: f"{value:,.1f}" for key, value in one.scores.items()})
+    yield from _section("scores", {key: f"{value:,.1f}" for key, value in one.scores.items() if value})
     yield from _section("rates", one.rates)
-    yield from _section("capabilities", {key: _plain(value) for key, value in one.capabilities.items()})
-    yield from _section("controllers", one.controllers)
+    yield from _section("capabilities", {key: _plain(key, value) for key, value in one.capabilities.items()})
+    yield from _section("controllers", _controllers(one))
 
 
 def _section(title: str, facts: Mapping[str, str]) -> Iterator[str]:
@@ -80,8 +78,22 @@ def _section(title: str, facts: Mapping[str, str]) -> Iterator[str]:
     yield from (f"  {name.ljust(width)}  {text}" for name, text in told_facts.items())
 
 
-def _plain(value: bool | int | float | str) -> str:
+def _controllers(one: PeerView) -> dict[str, str]:
+    """By class; those that came with its meshwit in one line, for they say nothing else than that."""
+    others, own = {}, []
+    for key, version in sorted(one.controllers.items()):
+        module, _, name = key.rpartition(":")
+        if module.startswith("meshwit.plugins.") and version == one.version:
+            own.append(name)
+        else:
+            others[name] = version
+    return {"built in": ", ".join(sorted(own))} | others
+
+
+def _plain(name: str, value: bool | int | float | str) -> str:
     """A capability as a requirement would write it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int | float) and name.rpartition(".")[2] in ("memory", "vram"):
+        return rough_size(int(value))
     return str(value)

@@ -14,15 +14,23 @@ from meshwit.peer.control.api import MeshView, PeerView
 HEADERS = ("name", "score", "share", "cores", "memory", "GPU", "load", "round trip", "seen", "note")
 RIGHT = ("score", "share", "cores", "memory", "load", "round trip")
 DROPPABLE = ("GPU", "round trip", "memory", "share", "cores", "note", "score")
+NOTE_CHARS_MAX = 160
 NOW_S = 5.0
 """Who was heard within that time is there now."""
 _MAKERS = ("NVIDIA ", "AMD ", "Intel(R) ", "Apple ")
 
 
-def peer_lines(peers: Sequence[PeerView], width: int | None = None) -> list[str]:
-    """The table of peers: a line of headers, then one line each, living ones first."""
+def peer_lines(peers: Sequence[PeerView], width: int | None = None, *, keep: str = "") -> list[str]:
+    """The table of peers: a line of headers, then one line each, living ones first.
+
+    Args:
+        peers: in any order.
+        width: cells of a line; None for as many as needed.
+        keep: a column that is there however narrow the table has to be.
+    """
     rows = [peer_cells(peer) for peer in in_order(peers)]
-    return laid_out(HEADERS, rows, right=RIGHT, width=width, droppable=DROPPABLE)
+    droppable = [name for name in DROPPABLE if name != keep]
+    return laid_out(HEADERS, rows, right=RIGHT, width=width, droppable=droppable)
 
 
 def in_order(peers: Sequence[PeerView]) -> list[PeerView]:
@@ -43,7 +51,7 @@ def peer_cells(peer: PeerView) -> tuple[str, ...]:
         load_text(peer) if here else "-",
         round_trip_text(peer) if here else "-",
         seen_text(peer),
-        one_line(peer.note, 80),
+        one_line(peer.note, NOTE_CHARS_MAX),
     )
 
 

@@ -10,11 +10,12 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from meshwit.cli.peer_names import shown
+from meshwit.cli.exit_codes import CommandError
+from meshwit.cli.peer_requirements import Capable, requirement_of
 from meshwit.cli.peer_texts import mesh_text, peer_lines
 from meshwit.cli.reach import AsJson, Home, On, reach, told
-from meshwit.cli.terminal import harmless, is_terminal
-from meshwit.cli.up_table import LiveTable, pending_text
+from meshwit.cli.terminal import harmless, is_terminal, painted
+from meshwit.cli.up_table import OPEN, LiveTable, other_meshes_text, pending_text
 from meshwit.peer.control.api import MeshView, PeerView
 from meshwit.peer.control.client import ControlClient
 
@@ -27,34 +28,49 @@ WATCH_EVERY_S: Final = 1.0
 def peers(
     as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing it; with --json, an event per line.")] = False,
+    requires: Annotated[
+        str,
+        typer.Option(
+            metavar="EXPRESSION", help='Tell who meets it, and what others lack: "gpu.cuda and memory >= 8GiB".'
+        ),
+    ] = "",
     on: On = "",
     home: Home = None,
 ) -> None:
     """Show who is in the mesh: how fast, how loaded, how near."""
     with told(as_json):
+        if watch and requires:
+            raise CommandError("--watch and --requires exclude each other")
+        requirement = requirement_of(requires) if requires else None
         found = reach(home, on)
         if watch:
             _watch(found.client, as_json=as_json)
-        elif as_json:
-            mesh, known = found.client.mesh(), found.client.peers()
-            print(msgspec.json.encode({"mesh": mesh, "peers": known}).decode())
+            return
+        known = found.client.peers()
+        capable = Capable(requirement, known) if requirement is not None else None
+        if as_json:
+            fields = known if capable is None else [capable.as_json(one) for one in known]
+            print(msgspec.json.encode({"mesh": found.client.mesh(), "peers": fields}).decode())
         else:
-            print_table(found.mesh, found.client.peers())
+            print_table(found.mesh, known, capable)
 
 
-def print_table(mesh: MeshView, known: list[PeerView]) -> None:
+def print_table(mesh: MeshView, known: list[PeerView], capable: Capable | None = None) -> None:
     """The table on stdout, all else on stderr."""
     width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
-    print("\n".join(peer_lines(known, width)))
+    if capable is not None:
+        known = [capable.noted(one) for one in known]
+    print("\n".join(peer_lines(known, width, keep="note" if capable is not None else "")))
     sys.stdout.flush()
     print(mesh_text(mesh), file=sys.stderr)
+    if capable is not None:
+        print(capable.summary(), file=sys.stderr)
     if mesh.open:
-        print("OPEN: everybody on this network who asks is let in", file=sys.stderr)
+        print(painted(OPEN, "red", sys.stderr), file=sys.stderr)
     for pending in mesh.pending:
         print(pending_text(pending), file=sys.stderr)
     if mesh.other_meshes:
-        names = ", ".join(shown(name) for name in mesh.other_meshes)
-        print(f"also near, another mesh: {names}", file=sys.stderr)
+        print(other_meshes_text(mesh), file=sys.stderr)
 
 
 def _watch(client: ControlClient, *, as_json: bool) -> None:

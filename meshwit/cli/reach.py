@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Annotated, Final
 import typer
 
 from meshwit.cli.exit_codes import CommandError, ExitCode
-from meshwit.cli.peer_names import pick
+from meshwit.cli.peer_names import pick, shown
 from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.client import ControlClient, NoAnswerError, Running, find_all
 
@@ -28,8 +30,14 @@ PROCESS_GONE_WITHIN_S: Final = 3.0
 """A peer may live in a process that goes on: one that runs a job."""
 
 
-def reach(home: Path | None = None, on: str = "") -> Running:
-    """The running peer. Raises CommandError if there is none, or several and none of them is named."""
+def reach(home: Path | None = None, on: str = "", or_else: str = "") -> Running:
+    """The running peer. Raises CommandError if there is none, or several and none of them is named.
+
+    Args:
+        home: the folder of the configuration.
+        on: which peer.
+        or_else: what may be said instead of a name.
+    """
     running, silent = find_all(home)
     if on:
         names = [one.mesh.me for one in running]
@@ -38,8 +46,8 @@ def reach(home: Path | None = None, on: str = "") -> Running:
     if len(running) == 1:
         return running[0]
     if running:
-        names_text = ", ".join(sorted(one.mesh.me.name for one in running))
-        hint = f"say which one: --on {running[0].mesh.me.name}"
+        names_text = ", ".join(sorted(shown(one.mesh.me.name) for one in running))
+        hint = f"say which one: --on {shlex.quote(running[0].mesh.me.name)}{or_else}"
         raise CommandError(f"several peers run on this device: {names_text}", hint)
     if silent:
         hint = f"if it stays so, end its process: {silent[0].pid}"
@@ -67,7 +75,10 @@ def confirmed(question: str, yes: bool) -> None:
         return
     try:
         sure = typer.confirm(question, err=True)
-    except typer.Abort:
+    except typer.Abort:  # Ctrl-C, or the end of what can be read
+        print(file=sys.stderr)
+        if sys.stdin.isatty():
+            raise CommandError("nothing was done", code=ExitCode.CANCELLED) from None
         raise CommandError("nobody answered, so nothing was done", "say so beforehand: --yes") from None
     if not sure:
         raise CommandError("nothing was done", code=ExitCode.CANCELLED)

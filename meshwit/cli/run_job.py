@@ -15,8 +15,10 @@ from meshwit.cli.watching import watcher
 from meshwit.client import Session
 from meshwit.lang.findings import did_you_mean
 from meshwit.lang.program import CheckedJob, Program
+from meshwit.lang.uses import activities_used
 from meshwit.outcome import Outcome
 from meshwit.parameters import ParameterError
+from meshwit.peer.control.notice import Notice
 
 
 class Finished(NamedTuple):
@@ -45,6 +47,7 @@ def run_job(program: Program, job: CheckedJob, options: RunOptions) -> Finished:
         params |= read_parameters_file(options.params, job.parameters, types)
     params |= read_parameters(options.arguments, job.parameters, types)
     _check_names(options.only, job)
+    notice = Notice(activities_used(program, job.name))
     began = time.monotonic()
     session = Session(
         workers=options.workers,
@@ -66,6 +69,7 @@ def run_job(program: Program, job: CheckedJob, options: RunOptions) -> Finished:
         elapsed_s = time.monotonic() - began
         # Written while the session lives: its store holds the bytes.
         results = collect(outcome, job, types, options.out, options.only)
+    notice.end()
     return Finished(outcome, results, elapsed_s)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import shlex
 import sys
-from typing import Annotated, Literal
+import time
+from typing import Annotated, Final, Literal
 
 import msgspec
 import typer
@@ -13,7 +15,7 @@ import typer
 from meshwit.cli.exit_codes import CommandError
 from meshwit.cli.peer_names import shown
 from meshwit.cli.peers import print_table
-from meshwit.cli.reach import AsJson, Home, told
+from meshwit.cli.reach import Home, told
 from meshwit.cli.terminal import is_terminal
 from meshwit.cli.up_background import Started, start_in_background
 from meshwit.cli.up_child import Child, ChildPrompt
@@ -21,11 +23,15 @@ from meshwit.cli.up_join import PlainPrompt, TerminalPrompt
 from meshwit.cli.up_options import PORT_MAX, read_host, read_properties
 from meshwit.cli.up_run import run_peer
 from meshwit.cli.up_screens import JsonScreen, LiveScreen, PlainScreen, Screen
+from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.client import Running, find_all
 from meshwit.peer.control.options import JoinPrompt, MakePeer, UpOptions
 from meshwit.peer.control.runtime_file import home_folder
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+MEET_WITHIN_S: Final = 1.5
+"""A background peer is shown after so long, even if it is alone."""
 
 EPILOG = """\b
 The first device on a network makes the mesh. On the next one the same command finds
@@ -40,30 +46,42 @@ Ctrl-C stops the peer cleanly; `meshwit down` does from elsewhere.
 @app.command(epilog=EPILOG)
 def up(
     background: Annotated[
-        bool, typer.Option("--background", help="As a process of its own; ends when it is up.")
+        bool, typer.Option("--background", help="In a process of its own; this command ends when it is up.")
     ] = False,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Of this peer; by default the host's.")] = "",
+    name: Annotated[str, typer.Option(metavar="NAME", help="What this peer is called; by default as the host.")] = "",
     slots: Annotated[
-        int | None, typer.Option(min=0, max=10_000, metavar="N", help="Tasks at the same time; one per core.")
+        int | None,
+        typer.Option(min=0, max=10_000, metavar="N", help="How many tasks at the same time; by default one per core."),
     ] = None,
     property: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="What requirements can ask for: site=berlin.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="What requirements of jobs can ask for: site=berlin.")
     ] = None,
     peer: Annotated[
-        list[str] | None, typer.Option(metavar="HOST[:PORT]", help="A peer to ask, where none is found by itself.")
+        list[str] | None, typer.Option(metavar="HOST[:PORT]", help="Where a member is, if it is not found by itself.")
     ] = None,
     when: Annotated[
         Literal["always", "idle", "plugged-in"], typer.Option(help="When this device works for others.")
     ] = "always",
     invite: Annotated[
-        str, typer.Option(metavar="TOKEN", envvar="MESHWIT_INVITE", help="Of `meshwit invite --token`.")
+        str, typer.Option(metavar="TOKEN", envvar="MESHWIT_INVITE", help="To join by: of `meshwit invite --token`.")
     ] = "",
     open: Annotated[bool, typer.Option("--open", help="Let everybody in who asks: for a lab only.")] = False,
     new: Annotated[bool, typer.Option("--new", help="Make a mesh of its own, even if there is another.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=PORT_MAX, metavar="N", help="For other peers; any by default.")] = 0,
-    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live table.")] = False,
-    log: Annotated[bool, typer.Option("--log", help="Lines into peer.log in the profile folder.")] = False,
-    as_json: AsJson = False,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=PORT_MAX,
+            metavar="N",
+            show_default=False,
+            help="Where others reach this peer; by default as before.",
+        ),
+    ] = 0,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines with their time instead of the live table.")] = False,
+    log: Annotated[bool, typer.Option("--log", help="Those lines into the file peer.log; asks nothing.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Events as JSON lines on stdout; with --background one object.")
+    ] = False,
     home: Home = None,
     child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
 ) -> None:
@@ -92,7 +110,7 @@ def up(
             run_peer(_make(), options, ChildPrompt(inside), PlainScreen(), inside.ready)
             return
         _tell_of_others(options)
-        run_peer(_make(), options, _prompt(plain=plain or as_json), _screen(plain=plain, as_json=as_json))
+        run_peer(_make(), options, _prompt(as_json=as_json), _screen(plain=plain, as_json=as_json))
 
 
 def _make() -> MakePeer:
@@ -101,8 +119,8 @@ def _make() -> MakePeer:
     return make
 
 
-def _prompt(*, plain: bool) -> JoinPrompt:
-    asks = not plain and sys.stdin.isatty() and is_terminal(sys.stderr)
+def _prompt(*, as_json: bool) -> JoinPrompt:
+    asks = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
     return TerminalPrompt() if asks else PlainPrompt()
 
 
@@ -117,11 +135,15 @@ def _tell_of_others(options: UpOptions) -> None:
     running = find_all(options.home)[0]
     if running:
         names = ", ".join(shown(one.mesh.me.name) for one in running)
-        print(f"{names} runs on this device already; this starts another peer beside it", file=sys.stderr)
+        verb = "run" if len(running) > 1 else "runs"
+        print(f"{names} {verb} on this device already: see `meshwit peers`, `meshwit down`", file=sys.stderr)
+        print("this starts another peer beside it", file=sys.stderr)
 
 
 def _show_started(started: Started, options: UpOptions, *, as_json: bool) -> None:
     found = next((one for one in find_all(options.home)[0] if one.client.folder == started.folder), None)
+    if found is not None:
+        found = _settled(found)
     if as_json:
         print(msgspec.json.encode(_as_json(started, found)).decode())
         return
@@ -132,6 +154,16 @@ def _show_started(started: Started, options: UpOptions, *, as_json: bool) -> Non
         return
     print_table(found.mesh, found.client.peers())
     print(f"runs in the background; its log: {started.log}; stop it: meshwit down{elsewhere}", file=sys.stderr)
+
+
+def _settled(found: Running) -> Running:
+    """As it is once the peer has met the others, or has had the time to."""
+    until = time.monotonic() + MEET_WITHIN_S
+    with contextlib.suppress(PeerError):
+        while found.mesh.peers_alive <= 1 and time.monotonic() < until:
+            time.sleep(MEET_WITHIN_S / 10)
+            found = Running(found.client, found.client.mesh())
+    return found
 
 
 def _as_json(started: Started, found: Running | None) -> dict[str, object]:

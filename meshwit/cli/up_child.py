@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from meshwit.cli.log_file import LogFile
-from meshwit.cli.up_join import PlainPrompt, approval_lines, meshes_text
+from meshwit.cli.up_join import PlainPrompt, approval_lines
 from meshwit.cli.up_screens import PlainScreen
 from meshwit.peer.control.runtime_file import own_folder
 
@@ -78,7 +78,7 @@ class Child:
     def _tell(self, message: ChildMessage) -> None:
         if not self._told:
             if message.text:
-                PlainScreen.say(message.text)
+                PlainScreen().say(message.text)
             return
         with contextlib.suppress(OSError):  # it has gone: nobody minds
             print(msgspec.json.encode(message).decode(), flush=True)
@@ -103,10 +103,6 @@ class ChildPrompt(PlainPrompt):
 
     def __init__(self, child: Child) -> None:
         self._child = child
-
-    def found(self, mesh_names: list[str]) -> None:
-        """Which meshes there are."""
-        self._child.say(f"found {meshes_text(mesh_names)}")
 
     def words(self, words: str, name: str) -> None:
         """What a member has to do; this may take long."""

@@ -12,14 +12,24 @@ from meshwit.cli.peer_names import shown
 from meshwit.cli.terminal import harmless, painted
 
 LINE_BYTES_MAX = 1000
+QUESTION_AFTER_S = 0.3
+"""The question comes when nothing has been said for so long: it belongs below all that is told at once."""
 
 
 class PlainPrompt:
     """Says what goes on, and asks nothing: nobody could answer."""
 
+    _found: list[str] | None = None
+
     def found(self, mesh_names: list[str]) -> None:
-        """Which meshes there are."""
-        self.say(f"found {meshes_text(mesh_names)}")
+        """Which meshes there are; once."""
+        if mesh_names != self._found:
+            self._found = mesh_names
+            self.tell_found(f"found {meshes_text(mesh_names)}")
+
+    def tell_found(self, text: str) -> None:
+        """Say it."""
+        self.say(text)
 
     def words(self, words: str, name: str) -> None:
         """What a member has to do."""
@@ -35,6 +45,11 @@ class PlainPrompt:
         """What was wrong."""
         self.say(message)
 
+    async def confirm(self, words: str, name: str) -> bool:
+        """Nobody could be asked: whoever compares the words does it on the member, and can still take it back."""
+        self.say(f"{shown(name)} lets this device in; if nobody there approved the words {words}, run: meshwit leave")
+        return True
+
     def say(self, text: str) -> None:
         """A line on stderr."""
         print(harmless(text), file=sys.stderr, flush=True)
@@ -49,47 +64,75 @@ class TerminalPrompt(PlainPrompt):
 
     def __init__(self, descriptor: int = 0) -> None:
         self._lines = LineReader(descriptor)
-        self._asking = False
+        self._questions: list[str] = []
+        """What is asked now; the last one stands on the screen, and the next line answers it."""
+        self._asked = False
+        """Whether a question stands on the last line."""
+        self._due: asyncio.TimerHandle | None = None
 
-    def found(self, mesh_names: list[str]) -> None:
-        """Which meshes there are, and where the code is."""
-        super().found(mesh_names)
+    def tell_found(self, text: str) -> None:
+        """And where the code is."""
+        self.say(text)
         self.say("type the code that `meshwit invite` shows on one of its members")
 
     def words(self, words: str, name: str) -> None:
         """The other way, without a code."""
-        self._break_line()
-        super().words(words, name)
-        self._show_question()
+        first, second = approval_lines(words, name)
+        self.say(f"or be let in without a code: {first}")
+        self.say(second)
 
     async def code(self) -> str:
         """The next line that is not empty."""
-        self._asking = True
+        return await self._answer("code: ")
+
+    async def confirm(self, words: str, name: str) -> bool:
+        """Asked even while a code might be typed."""
+        self.say(f"{shown(name)} lets this device in, if it is the one that you mean")
+        while True:
+            answer = (await self._answer(f"does it show `{words}` there too? (y/n) ")).casefold()
+            if answer in ("y", "yes", "n", "no"):
+                return answer.startswith("y")
+
+    async def _answer(self, question: str) -> str:
+        self._questions.append(question)
         try:
-            self._show_question()
-            while not (line := (await self._lines.next_line()).strip()):
-                self._show_question()
-            return line
+            self._ask_soon()
+            while True:
+                line = (await self._lines.next_line()).strip()
+                self._asked = False
+                if line:
+                    return line
+                self._ask_soon()
         finally:
-            self._asking = False
+            self._questions.remove(question)
 
     def wrong_code(self, message: str) -> None:
         """What was wrong."""
-        self.say(f"{painted('wrong code', 'red', sys.stderr)}: {harmless(message)}")
+        self._show(f"{painted('wrong code', 'red', sys.stderr)}: {harmless(message)}")
 
     def say(self, text: str) -> None:
         """A line on stderr, of its own even while the question stands there."""
-        self._break_line()
-        print(text, file=sys.stderr, flush=True)
-        self._show_question()
+        self._show(harmless(text))
 
-    def _break_line(self) -> None:
-        if self._asking:
+    def _show(self, text: str) -> None:
+        if self._asked:
+            self._asked = False
             print(file=sys.stderr)
+        print(text, file=sys.stderr, flush=True)
+        if self._questions:
+            self._ask_soon()
 
-    def _show_question(self) -> None:
-        if self._asking:
-            print("code: ", end="", file=sys.stderr, flush=True)
+    def _ask_soon(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        self._due = asyncio.get_running_loop().call_later(QUESTION_AFTER_S, self._ask)
+
+    def _ask(self) -> None:
+        if self._asked:
+            print(file=sys.stderr)
+        self._asked = bool(self._questions)
+        if self._questions:
+            print(self._questions[-1], end="", file=sys.stderr, flush=True)
 
 
 def meshes_text(names: list[str]) -> str:
@@ -101,10 +144,10 @@ def meshes_text(names: list[str]) -> str:
 
 
 def approval_lines(words: str, name: str) -> list[str]:
-    """How a member lets this device in."""
+    """How a member of the mesh of that name lets this device in."""
     return [
-        f"this device shows: {painted(words, 'bold', sys.stderr)}",
-        f"on {shown(name)}, `meshwit approve` lets it in; do that only if the same two words stand there",
+        f"this device shows: {shown(words)}",
+        f"`meshwit approve` on a member of {shown(name)} lets it in; only if that shows the same words",
     ]
 
 
@@ -117,19 +160,21 @@ class LineReader:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._thread: threading.Thread | None = None
-        self._waiting: asyncio.Future[str] | None = None
+        self._waiting: list[asyncio.Future[str]] = []
+        """The last one gets the next line."""
 
     async def next_line(self) -> str:
         """The next line that is typed from now on; never, if nothing can be typed any more. May be cancelled."""
         loop = asyncio.get_running_loop()
-        self._waiting = loop.create_future()
+        waiting: asyncio.Future[str] = loop.create_future()
+        self._waiting.append(waiting)
         if self._thread is None:
             self._thread = threading.Thread(target=self._read, args=(loop,), daemon=True, name="terminal")
             self._thread.start()
         try:
-            return await self._waiting
+            return await waiting
         finally:
-            self._waiting = None
+            self._waiting.remove(waiting)
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         """One line after another; what nobody waited for is forgotten, as it answered nothing."""
@@ -148,8 +193,9 @@ class LineReader:
                     return
 
     def _answer(self, line: bytes) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(line.decode(errors="replace").rstrip("\r"))
+        waiting = [each for each in self._waiting if not each.done()]
+        if waiting:
+            waiting[-1].set_result(line.decode(errors="replace").rstrip("\r"))
 
 
 def _told(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import FrameType
 from typing import Any, Final
@@ -60,7 +59,14 @@ async def _run(
         showing.append(asyncio.create_task(_show(running, screen)))
 
     run = asyncio.ensure_future(peer.run(up))
-    with _stopped_by_signals(run) as stopped:
+
+    def stop() -> None:
+        for task in showing:
+            task.cancel()  # from now on all others seem to leave
+        screen.say("stopping (Ctrl-C again stops at once)")
+        run.cancel()
+
+    with _stopped_by_signals(stop) as stopped:
         try:
             await run
         except asyncio.CancelledError:
@@ -74,8 +80,8 @@ async def _run(
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(run: asyncio.Future[None]) -> Iterator[Callable[[], bool]]:
-    """The first signal cancels the peer, which says goodbye; the next one ends the process."""
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """The first signal has the peer stop, which says goodbye; the next one ends the process."""
     loop = asyncio.get_running_loop()
     count = 0
 
@@ -85,10 +91,6 @@ def _stopped_by_signals(run: asyncio.Future[None]) -> Iterator[Callable[[], bool
         if count > 1:
             raise KeyboardInterrupt
         loop.call_soon_threadsafe(stop)
-
-    def stop() -> None:
-        print("stopping (Ctrl-C again stops at once)", file=sys.stderr, flush=True)
-        run.cancel()
 
     heard = [one for one in SIGNALS if signal.getsignal(one) != signal.SIG_IGN]  # nohup wants to be left alone
     before: dict[signal.Signals, Any] = {one: signal.signal(one, counted) for one in heard}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ import msgspec
 
 from meshwit.cli.peer_names import shown
 from meshwit.cli.peer_texts import mesh_text
-from meshwit.cli.terminal import harmless
-from meshwit.cli.up_table import LiveTable
+from meshwit.cli.terminal import harmless, painted
+from meshwit.cli.up_table import OPEN, LiveTable
 from meshwit.peer.control.api import MeshEvent, MeshView, PeerView
 
 
@@ -30,6 +31,9 @@ class Screen(Protocol):
 
     def event(self, event: MeshEvent) -> None:
         """Something happened."""
+
+    def say(self, text: str) -> None:
+        """Something about this process, whether the peer is ready or not."""
 
     def end(self) -> None:
         """The peer has stopped."""
@@ -58,6 +62,13 @@ class LiveScreen:
         """A line above."""
         self._table.event(event)
 
+    def say(self, text: str) -> None:
+        """In place of the last line; on a new one if there is no table: `^C` may stand on the old one."""
+        if self._begun:
+            self._table.say(text)
+        else:
+            print(f"\n{text}", file=sys.stderr, flush=True)
+
     def end(self) -> None:
         """Leave it on the screen."""
         if self._begun:
@@ -74,31 +85,36 @@ class PlainScreen:
     def begin(self, mesh: MeshView, peers: Sequence[PeerView]) -> None:
         """Who this is, and where."""
         self._begun = True
-        self.say(f"{mesh_text(mesh)}, reached at port {mesh.port}")
+        self._line(f"{mesh_text(mesh)}, reached at port {mesh.port}")
         if mesh.open:
-            self.say("OPEN: everybody on this network who asks is let in")
+            self._line(painted(OPEN, "red", sys.stderr))
 
     def show(self, mesh: MeshView, peers: Sequence[PeerView]) -> None:
         """A log needs no table."""
 
     def event(self, event: MeshEvent) -> None:
         """What happened."""
-        self.say(harmless(event.text), event.time)
+        self._line(harmless(event.text), event.time)
+
+    def say(self, text: str) -> None:
+        """A line like others; on a terminal `^C` may stand on the last one."""
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
+        self._line(text)
 
     def end(self) -> None:
         """That it is over."""
         if self._begun:
-            self.say("stopped")
+            self._line("stopped")
 
     @staticmethod
-    def say(text: str, at: float = 0.0) -> None:
-        """A line with its time."""
+    def _line(text: str, at: float = 0.0) -> None:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at or None))
         print(f"{moment}  {text}", file=sys.stderr, flush=True)
 
 
 class JsonScreen:
-    """Lines of JSON on stdout: first how the mesh is, then each event."""
+    """Lines of JSON on stdout: first how the mesh is, then each event. If nobody reads them any more, none."""
 
     redraws = False
 
@@ -113,9 +129,16 @@ class JsonScreen:
         """One more line."""
         self._print(event)
 
+    def say(self, text: str) -> None:
+        """For people, so not among the data."""
+        print(text, file=sys.stderr, flush=True)
+
     def end(self) -> None:
         """The lines end."""
 
     @staticmethod
     def _print(value: object) -> None:
-        print(msgspec.json.encode(value).decode(), flush=True)
+        try:
+            print(msgspec.json.encode(value).decode(), flush=True)
+        except OSError:  # the reader of a pipe has seen enough; the peer is here for others
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 else:
     rich_console, rich_live, rich_text = (lazy_module(f"rich.{name}") for name in ("console", "live", "text"))
 
+OPEN = "OPEN: everybody on this network who asks is let in"
 PENDING_MAX = 8
+OTHERS_SHOWN_MAX = 5
 LINES_BESIDE = PENDING_MAX + 6
 _HARMLESS_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -31,6 +33,8 @@ class Line(NamedTuple):
 
     text: str
     style: str = ""
+    folds: bool = False
+    """Onto further lines, where it is too long: it says what to type."""
 
 
 def view_lines(mesh: MeshView, peers: Sequence[PeerView], width: int | None, rows_max: int = 1000) -> Iterator[Line]:
@@ -44,7 +48,7 @@ def view_lines(mesh: MeshView, peers: Sequence[PeerView], width: int | None, row
     """
     yield Line(mesh_text(mesh), "bold")
     if mesh.open:
-        yield Line("OPEN: everybody on this network who asks is let in", "bold red")
+        yield Line(OPEN, "bold red")
     ordered = in_order(peers)
     header, *rows = peer_lines(ordered[:rows_max], width)
     yield Line(header, "dim")
@@ -53,13 +57,22 @@ def view_lines(mesh: MeshView, peers: Sequence[PeerView], width: int | None, row
     if len(ordered) > rows_max:
         yield Line(f"and {count_text(len(ordered) - rows_max, 'more peer')}", "dim")
     for pending in mesh.pending[:PENDING_MAX]:
-        yield Line(pending_text(pending), "bold yellow")
+        yield Line(pending_text(pending), "bold yellow", folds=True)
     if len(mesh.pending) > PENDING_MAX:
         yield Line(f"and {len(mesh.pending) - PENDING_MAX} more wait: meshwit approve", "yellow")
     if mesh.other_meshes:
-        yield Line(f"also near, another mesh: {', '.join(shown(name) for name in mesh.other_meshes[:5])}", "dim")
+        yield Line(other_meshes_text(mesh), "dim", folds=True)
     if len(ordered) <= 1 and not mesh.pending:
-        yield Line("on the next device: meshwit up; the code that it asks for: meshwit invite", "dim")
+        yield Line("on the next device: meshwit up; the code that it asks for: meshwit invite", "dim", folds=True)
+
+
+def other_meshes_text(mesh: MeshView) -> str:
+    """`also near, another mesh: anna@den`; to one that is alone, how to get there."""
+    names = list(dict.fromkeys(shown(name) for name in mesh.other_meshes))
+    listed = ", ".join(names[:OTHERS_SHOWN_MAX]) + (", ..." if len(names) > OTHERS_SHOWN_MAX else "")
+    many = "another mesh" if len(names) == 1 else f"{len(names)} other meshes"
+    way = "; to join it instead: meshwit leave, then meshwit up" if mesh.peers_known <= 1 else ""
+    return f"also near, {many}: {listed}{way}"
 
 
 def pending_text(pending: PendingView) -> str:
@@ -112,8 +125,18 @@ class LiveTable:
         """A line above the table."""
         self._console.print(rich_text.Text(harmless(event.text)))
 
+    def say(self, text: str) -> None:
+        """In place of the last line."""
+        self._drawn = [*self._drawn[:-1], Line(text)]
+        self._live.update(self._rendered(self._drawn), refresh=True)
+
     @staticmethod
     def _rendered(lines: Sequence[Line]) -> rich_console.RenderableType:
         return rich_console.Group(
-            *(rich_text.Text(line.text, line.style, no_wrap=True, overflow="ellipsis") for line in lines)
+            *(
+                rich_text.Text(
+                    line.text, line.style, no_wrap=not line.folds, overflow="fold" if line.folds else "ellipsis"
+                )
+                for line in lines
+            )
         )

@@ -31,6 +31,7 @@ class Ground:
         awareness: Lifeguard's local health, 0 when all is well: how much we mistrust our own verdicts.
         left: whether we have said goodbye.
         mesh_size: about how many peers the mesh has, as of the last comparison of digests.
+        returned: those that were held for dead and are back, not yet compared with.
     """
 
     def __init__(self, me: PeerId, config: GossipConfig, rng: Chance, epoch_ms: int) -> None:
@@ -45,6 +46,7 @@ class Ground:
         self.awareness = 0
         self.left = False
         self.mesh_size = 1
+        self.returned: dict[PeerId, None] = {}
         self._out: list[Effect] = []
         self._epoch_ms = epoch_ms
         self._started_at: float | None = None
@@ -86,6 +88,13 @@ class Ground:
         """The effects of the call that ends."""
         out, self._out = self._out, []
         return out
+
+    def timeout_s(self, peer: PeerId) -> float:
+        """How long an answer of that peer may take: three round trips and what a busy device needs."""
+        config, member = self.config, self.table.members.get(peer)
+        round_trip_s = None if member is None else member.round_trip_s
+        usual = config.ping_timeout_s if round_trip_s is None else 3 * round_trip_s + 0.05
+        return min(config.ping_timeout_max_s, max(config.ping_timeout_s, usual)) * self.patience
 
     def own_claim(self, state: int) -> Claim:
         """What we say of ourselves."""

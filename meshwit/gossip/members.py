@@ -1,13 +1,14 @@
 """The members in view: who, in what state, and which are kept when the mesh is too large to know whole.
 
 Two rules choose, both without memory, so that the view does not wobble: the nearest ids by XOR (the neighbourhood,
-which neighbours share), and those with the smallest hash under a salt of our own (an even sample of the mesh).
+which neighbours share), and those with the smallest product with a secret number of our own (an even sample of the
+mesh: ids are hashes already).
 Linked peers stay in view.
 """
 
 from __future__ import annotations
 
-import hashlib
+from bisect import bisect_left, insort
 from enum import IntEnum
 from typing import Final
 
@@ -17,6 +18,7 @@ from meshwit.records import Record
 
 NEVER: Final = float("-inf")
 ID_SPACE: Final = 2**160
+SALTED_MAX: Final = 2**64 - 1
 
 
 class State(IntEnum):
@@ -143,6 +145,9 @@ class MemberTable:
     Args:
         view_max: present members kept at most, linked ones apart.
         tombstones_max: dead and gone ones remembered at most.
+
+    Attributes:
+        salt: odd, and known to nobody else.
     """
 
     def __init__(self, me: PeerId, rng: Chance, view_max: int, tombstones_max: int) -> None:
@@ -154,10 +159,12 @@ class MemberTable:
         self._view_max = view_max
         self._tombstones_max = tombstones_max
         self._rng = rng
-        self._salt = rng.getrandbits(64).to_bytes(8, "big")
+        self.salt = rng.getrandbits(64) | 1
         self._number = int.from_bytes(id_bytes(me))
         self._order: list[PeerId] = []
         self._at = 0
+        self._by_distance: list[tuple[int, PeerId]] = []
+        self._by_salt: list[tuple[int, int, PeerId]] = []
         self._edge: tuple[int, int] | None = None
 
     def __len__(self) -> int:
@@ -172,18 +179,17 @@ class MemberTable:
         """By XOR, from us."""
         return int.from_bytes(raw) ^ self._number
 
-    def _salted(self, raw: bytes) -> int:
-        return int.from_bytes(hashlib.blake2b(raw, digest_size=8, key=self._salt).digest())
+    def salted(self, raw: bytes) -> int:
+        """Its place in an order of all ids that is ours alone."""
+        return int.from_bytes(raw[:8]) * self.salt & SALTED_MAX
 
     def _edges(self) -> tuple[int, int]:
         """How near, or how small under the salt, an id must be to be in a full view."""
         if self._edge is None:
             half = self._view_max // 2
-            there = [self.members[each] for each in self.present.listed()]
-            near = sorted(each.distance for each in there)[: self._view_max - half]
-            border = near[-1]
-            rest = sorted(each.salted for each in there if each.distance > border)[:half]
-            self._edge = border, rest[-1] if rest else 0
+            border = self._by_distance[self._view_max - half - 1][0]
+            sample = [salted for salted, distance, _ in self._by_salt if distance > border][:half]
+            self._edge = border, sample[-1] if sample else 0
         return self._edge
 
     def wants(self, raw: bytes) -> bool:
@@ -191,13 +197,13 @@ class MemberTable:
         if not self.full:
             return True
         border, sample = self._edges()
-        return self.distance(raw) < border or self._salted(raw) < sample
+        return self.distance(raw) < border or self.salted(raw) < sample
 
     def add(self, peer: PeerId, raw: bytes, incarnation: int, now: float) -> Member:
         """Take in a new member, alive. `crowded_out` tells who has to go for it."""
         member = Member(peer, raw, incarnation, now)
         member.distance = self.distance(raw)
-        member.salted = self._salted(raw)
+        member.salted = self.salted(raw)
         self.members[peer] = member
         self._enter(member)
         return member
@@ -206,10 +212,11 @@ class MemberTable:
         """The present members that are too many; nobody while the view has room."""
         if len(self.present) <= self._view_max:
             return []
-        self._edge = None
         border, sample = self._edges()
-        there = [self.members[each] for each in self.present.listed()]
-        return [each for each in there if each.distance > border and each.salted > sample and not each.linked]
+        out = [
+            self.members[peer] for salted, distance, peer in self._by_salt if distance > border and salted > sample
+        ]
+        return [each for each in out if not each.linked]
 
     def oldest_tombstones(self) -> list[Member]:
         """The absent members that are too many."""
@@ -226,8 +233,7 @@ class MemberTable:
             self.dead.discard(member.id)
             self._enter(member)
         elif was and not member.present:
-            self._edge = None
-            self.present.discard(member.id)
+            self._exit(member)
             self.absent.add(member.id)
         if state is State.DEAD:
             self.dead.add(member.id)
@@ -236,16 +242,27 @@ class MemberTable:
 
     def remove(self, peer: PeerId) -> None:
         """Forget it."""
-        self._edge = None
-        self.members.pop(peer, None)
-        for pool in (self.present, self.absent, self.dead):
-            pool.discard(peer)
+        member = self.members.pop(peer, None)
+        if member is None:
+            return
+        if member.present:
+            self._exit(member)
+        self.absent.discard(peer)
+        self.dead.discard(peer)
 
     def _enter(self, member: Member) -> None:
         self._edge = None
         self.present.add(member.id)
+        insort(self._by_distance, (member.distance, member.id))
+        insort(self._by_salt, (member.salted, member.distance, member.id))
         place = self._at + self._rng.randrange(len(self._order) - self._at + 1)
         self._order.insert(place, member.id)
+
+    def _exit(self, member: Member) -> None:
+        self._edge = None
+        self.present.discard(member.id)
+        del self._by_distance[bisect_left(self._by_distance, (member.distance, member.id))]
+        del self._by_salt[bisect_left(self._by_salt, (member.salted, member.distance, member.id))]
 
     def next_to_probe(self) -> Member | None:
         """Round robin in an order shuffled anew each round, so that nobody waits longer than two rounds."""
@@ -274,5 +291,5 @@ class MemberTable:
         """
         if not self.full:
             return len(self.present) + 1
-        near = sorted(self.members[each].distance for each in self.present.listed())[: self._view_max // 2]
-        return max(len(self.present) + 1, round((len(near) - 1) * ID_SPACE / max(1, near[-1])) + 1)
+        half = self._view_max // 2
+        return max(len(self.present) + 1, round((half - 1) * ID_SPACE / max(1, self._by_distance[half - 1][0])) + 1)

@@ -6,8 +6,8 @@ a record of some version exists, for who lacks it to ask). Limits of each field 
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Annotated, Final, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, Final, TypeAlias, cast
 
 import msgspec
 
@@ -16,7 +16,6 @@ from meshwit.records import RECORD_BYTES_MAX, TOPIC_LENGTH_MAX, Record
 
 NUMBER_MAX: Final = 2**62
 ITEMS_MAX: Final = 8192
-CACHED_MAX: Final = 65536
 RawId: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
 Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
 Topic: TypeAlias = Annotated[str, msgspec.Meta(max_length=TOPIC_LENGTH_MAX)]
@@ -160,22 +159,10 @@ def from_wire(wire: WireRecord) -> Record:
     return Record(owner_of(wire.key), wire.topic, wire.version, wire.payload, wire.expires_at, wire.key, wire.signature)
 
 
-# Ids cross between their two forms several times in each message; the conversions are remembered.
-
-
-@lru_cache(maxsize=CACHED_MAX)
-def id_of(raw: bytes) -> PeerId:
-    """The peer whose id these 20 bytes are."""
-    return PeerId(id_text(raw))
-
-
-@lru_cache(maxsize=CACHED_MAX)
-def raw_of(peer: PeerId) -> bytes:
-    """The 20 bytes of an id."""
-    return id_bytes(peer)
-
-
-@lru_cache(maxsize=CACHED_MAX)
-def owner_of(key: bytes) -> PeerId:
-    """The peer with that public key."""
-    return peer_id(key)
+# Ids cross between their two forms several times in each message: no more calls than necessary.
+id_of: Final = cast(Callable[[bytes], PeerId], id_text)
+"""The peer whose id these 20 bytes are."""
+raw_of: Final = cast(Callable[[PeerId], bytes], id_bytes)
+"""The 20 bytes of an id."""
+owner_of: Final = cast(Callable[[bytes], PeerId], peer_id)
+"""The peer with that public key."""

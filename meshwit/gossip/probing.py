@@ -82,7 +82,7 @@ class Prober:
         if member.id in self.by_target:
             return
         over_link = loses_datagrams(member) and self.ground.rng.random() >= DATAGRAM_RETRY
-        probe = Probe(self._next_seq(), member, now, self._timeout_s(member), over_link)
+        probe = Probe(self._next_seq(), member, now, self.ground.timeout_s(member.id), over_link)
         self.probes[probe.seq] = self.by_target[member.id] = probe
         self.post.ping(member, probe.seq, self.shelf.held(member), over_link, self.claim_on(member))
         self.ground.timers.at(now + probe.timeout_s, Due.ASK, probe.seq)
@@ -90,12 +90,6 @@ class Prober:
     def _next_seq(self) -> int:
         self._seq += 1
         return self._seq
-
-    def _timeout_s(self, member: Member) -> float:
-        """Three round trips and what a busy device needs."""
-        config = self.ground.config
-        usual = config.ping_timeout_s if member.round_trip_s is None else 3 * member.round_trip_s + 0.05
-        return min(config.ping_timeout_max_s, max(config.ping_timeout_s, usual)) * self.ground.patience
 
     def ask_others(self, seq: int, now: float) -> None:
         """A ping is late: ask others, and over the link."""

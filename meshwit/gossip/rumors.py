@@ -1,5 +1,7 @@
 """News on its way: each item is passed on a limited number of times, those sent least go first, only the latest counts.
 
+Of those sent equally often the newest goes first: what waits behind a crowd that joins is not what anybody waits for.
+
 An item is never sent to somebody who told it to us. Hearing it again counts as a transmission only of items that wait
 for probes: counting it always leaves a few percent of a mesh uninformed.
 """
@@ -120,7 +122,7 @@ class Rumors:
         left = room
         scanned = 0
         for level in self._levels[:transmits]:
-            for item in level.values():
+            for item in reversed(level.values()):
                 scanned += 1
                 if not item.pushed and item.sent >= quiet_transmits:
                     over.append(item)

@@ -131,14 +131,14 @@ class Shelf:
             return True
         member = self.ground.table.members.get(owner)
         if member is None:
-            return topic == MEMBER and self.ground.table.wants(raw)
+            return topic == MEMBER and (owner in self._awaited or self.ground.table.wants(raw))
         return member.present or topic == MEMBER
 
-    def take(self, wire: WireRecord, sender: PeerId, now: float) -> list[tuple[PeerId, str]]:
+    def take(self, wire: WireRecord, sender: PeerId, now: float) -> list[tuple[PeerId, str, int]]:
         """A record has come: keep it and pass it on if it is good and new.
 
         Returns:
-            What must be asked of the sender before it can be judged.
+            What must be asked of the sender before it can be judged: owner, topic, version.
         """
         record = from_wire(wire)
         owner, topic = record.owner, record.topic
@@ -215,13 +215,13 @@ class Shelf:
         if member.present:
             self._spread(record, sender)
 
-    def _take_shared(self, record: Record, sender: PeerId) -> list[tuple[PeerId, str]]:
+    def _take_shared(self, record: Record, sender: PeerId) -> list[tuple[PeerId, str, int]]:
         owner = record.owner
         if owner != self.ground.me:
             voucher = self.find(owner, MEMBER)
             if voucher is None:
                 self._await(owner)
-                return [(owner, MEMBER), (owner, record.topic)]
+                return [(owner, MEMBER, 0), (owner, record.topic, record.version)]
             if not self._good(record, sender) or not self._admitted(voucher, sender):
                 return []
             self.vouchers[owner] = voucher

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, assert_never
 
+from meshwit.gossip.asking import Asker, Item
 from meshwit.gossip.chance import Chance
 from meshwit.gossip.config import GossipConfig
 from meshwit.gossip.effects import Effect, Evidence
@@ -74,7 +75,8 @@ class Gossip:
         self._shelf = Shelf(ground, signer, verify, admits, self._joined)
         self._prober = Prober(ground, self._post, self._shelf)
         self._verdicts = Verdicts(ground, self._post, self._prober)
-        self._syncer = Syncer(ground, self._post, self._shelf, self._verdicts)
+        self._asker = Asker(ground, self._shelf)
+        self._syncer = Syncer(ground, self._post, self._shelf, self._asker, self._verdicts)
         self._links: set[PeerId] = set()
         self.members: Mapping[PeerId, Member] = MappingProxyType(ground.table.members)
 
@@ -248,8 +250,13 @@ class Gossip:
             case _:
                 assert_never(message)
         if member is None and sender not in ground.table.members:
-            self._syncer.ask(sender, [(sender, "")], now, reliable)
+            self._meet(sender, now, reliable)
         return ground.take()
+
+    def _meet(self, stranger: PeerId, now: float, reliable: bool) -> None:
+        """Somebody speaks whom we do not know: ask who that is, if there is room for him."""
+        if self._ground.table.wants(raw_of(stranger)):
+            self._asker.ask(stranger, [(stranger, "", 0)], now, reliable)
 
     def _news(
         self, claims: list[Claim], records: list[WireRecord], notes: list[Note], sender: PeerId, now: float,
@@ -258,11 +265,11 @@ class Gossip:
         for claim in claims:
             self._verdicts.hear(claim, sender, now, synced)
         if records:
-            missing: list[tuple[PeerId, str]] = []
+            missing: list[Item] = []
             for record in records:
                 missing += self._shelf.take(record, sender, now)
             if missing:
-                self._syncer.ask(sender, missing, now, reliable)
+                self._asker.ask(sender, missing, now, reliable)
             if self._ground.rumors.pushed:
                 self._post.hurry(now)
         if notes:
@@ -340,6 +347,10 @@ class Gossip:
                 self._prober.call_dead(now)
             case Due.SWEEP:
                 self._sweep(now)
+            case Due.ASK_AGAIN:
+                self._asker.again(int(key), now)
+            case Due.MEND:
+                self._syncer.mend(now)
             case _:
                 assert_never(due)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from meshwit.gossip.asking import ITEMS_BY_LINK, Asker, Item
 from meshwit.gossip.ground import Ground
 from meshwit.gossip.members import Member, State
 from meshwit.gossip.messages import Claim, Digest, Entry, News, Note, Want, id_of, raw_of, to_wire
@@ -31,21 +32,18 @@ SETTLE_S: Final = 1.5
 """Within this time of a change, news of it is still being pushed."""
 COMPARE_SHARED_S: Final = 3.0
 ANSWER_BYTES_MAX: Final = 1024 * 1024
-ASK_AGAIN_S: Final = 0.5
-ASKED_MAX: Final = 2048
-ASKED_ITEMS_MAX: Final = 256
 
 
 class Syncer:
     """Compares and repairs."""
 
-    def __init__(self, ground: Ground, post: Post, shelf: Shelf, verdicts: Verdicts) -> None:
+    def __init__(self, ground: Ground, post: Post, shelf: Shelf, asker: Asker, verdicts: Verdicts) -> None:
         self.ground = ground
         self.post = post
         self.shelf = shelf
+        self.asker = asker
         self.verdicts = verdicts
         self._rounds = 0
-        self._asked: dict[tuple[PeerId, str], float] = {}
         self._shared_digest = b""
         self._shared_at = 0.0
 
@@ -64,6 +62,14 @@ class Syncer:
             partners = [ground.rng.choice(ground.table.nearest(ground.raw, 16)).id]
         for peer in partners:
             self.compare(peer, now)
+
+    def mend(self, now: float) -> None:
+        """Compare everything with one of those that are back: the likelier, the more of all they are."""
+        ground = self.ground
+        back = [each for each in ground.returned if each in ground.table.present]
+        count, ground.returned = len(ground.returned), {}
+        if back and ground.rng.random() * len(ground.table) < count * 2:
+            self.compare(ground.rng.choice(back), now, whole=True)
 
     def compare(self, peer: PeerId, now: float, whole: bool = False) -> None:
         """Send a digest: of everything over the link if `whole`, else as much as a datagram holds."""
@@ -84,20 +90,6 @@ class Syncer:
             entries = entries[first:last]
         digest = Digest(low, high, entries, self.shelf.shared_digest(), not ground.table.full)
         ground.send(peer, digest, reliable=whole)
-
-    def ask(self, peer: PeerId, items: list[tuple[PeerId, str]], now: float, reliable: bool) -> None:
-        """Ask for records, unless they were asked for a moment ago."""
-        wanted: list[tuple[bytes, str]] = []
-        for item in items:
-            if now - self._asked.get(item, -ASK_AGAIN_S) >= ASK_AGAIN_S:
-                self._asked.pop(item, None)
-                self._asked[item] = now
-                wanted.append((raw_of(item[0]), item[1]))
-        while len(self._asked) > ASKED_MAX:
-            del self._asked[next(iter(self._asked))]
-        per_message = ASKED_ITEMS_MAX if reliable else 24
-        for first in range(0, len(wanted), per_message):
-            self.ground.send(peer, Want(wanted[first : first + per_message]), reliable)
 
     def shared_differ(self, peer: PeerId, now: float) -> None:
         """A ping told that another holds other records that concern everybody: compare, unless news is on its way."""
@@ -124,7 +116,7 @@ class Syncer:
         ground = self.ground
         claims: list[Claim] = []
         notes: list[Note] = []
-        wants: list[tuple[PeerId, str]] = []
+        wants: list[Item] = []
         seen: set[PeerId] = set()
         for entry in message.entries:
             peer = id_of(entry.subject)
@@ -140,7 +132,7 @@ class Syncer:
             member = ground.table.members.get(peer)
             if member is None:
                 if entry.state <= State.SUSPECT and (peer == sender or ground.table.wants(entry.subject)):
-                    wants.append((peer, ""))
+                    wants.append((peer, "", 0))
                 self.verdicts.hear(claim, sender, now, synced=True)
                 continue
             if (entry.incarnation, entry.state) < (member.incarnation, member.state):
@@ -153,7 +145,7 @@ class Syncer:
         if message.shared != self.shelf.shared_digest():
             notes += self._notes_of(list(self.shelf.shared.values())) if reliable else self._shared_notes()
         self.post.parcel(sender, claims, [], notes, compare=True, reliable=reliable)
-        self.ask(sender, wants, now, reliable)
+        self.asker.ask(sender, wants, now, reliable)
 
     def _offer(
         self, message: Digest, seen: set[PeerId], claims: list[Claim], notes: list[Note], reliable: bool
@@ -180,7 +172,7 @@ class Syncer:
 
     def news_came(self, message: News, sender: PeerId, now: float, reliable: bool) -> None:
         """Ask for what is noted and new to us; if asked to compare, send what is newer with us."""
-        wants: list[tuple[PeerId, str]] = []
+        wants: list[Item] = []
         newer: list[Record] = []
         for note in message.notes:
             owner = id_of(note.owner)
@@ -192,16 +184,16 @@ class Syncer:
                     self.ground.rumors.heard_again((owner, note.topic), sender)
             elif self.shelf.lacks(owner, note.owner, note.topic, note.version):
                 stranger = note.topic == MEMBER and owner not in self.ground.table.members
-                wants.append((owner, "" if stranger and message.compare else note.topic))
+                wants.append((owner, "" if stranger and message.compare else note.topic, note.version))
         self.post.parcel(sender, [], [to_wire(each) for each in newer], [], compare=False, reliable=reliable)
-        self.ask(sender, wants, now, reliable)
+        self.asker.ask(sender, wants, now, reliable)
 
     def want_came(self, message: Want, sender: PeerId, reliable: bool) -> None:
         """Send what was asked for."""
         claims: list[Claim] = []
         records: list[Record] = []
         size = 0
-        for raw, topic in message.items[:ASKED_ITEMS_MAX]:
+        for raw, topic in message.items[:ITEMS_BY_LINK]:
             owner = id_of(raw)
             found = self._held(owner, topic)
             size += sum(len(each.payload) + 200 for each in found)
@@ -230,6 +222,6 @@ class Syncer:
         return [] if member is None else [self.verdicts.claim_of(member)]
 
     def greet(self, member: Member | None, peer: PeerId, now: float) -> None:
-        """A link to that peer is up: compare everything if it is new to us or was gone."""
+        """A link to that peer is up: compare if it is new to us or was gone; everything, unless our view is full."""
         if member is None or not member.present:
-            self.compare(peer, now, whole=True)
+            self.compare(peer, now, whole=not self.ground.table.full)

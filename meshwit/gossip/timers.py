@@ -27,6 +27,10 @@ class Due(IntEnum):
     """A dead member is to be called."""
     SWEEP = 9
     """What has expired is to be dropped."""
+    ASK_AGAIN = 10
+    """What was asked for may not have come. Key: the number of the asking."""
+    MEND = 11
+    """Members are back that were held for dead: what they said meanwhile is to be asked for."""
 
 
 class Timers:

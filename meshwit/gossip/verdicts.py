@@ -219,9 +219,17 @@ class Verdicts:
             self.ground.do(MemberRecovered(member.id))
         if sender == member.id:
             member.answered_at = now
-        if was >= State.DEAD and self._is_verifier():
-            self.prober.probe(member, now)  # the answer brings what it has said meanwhile
+        if was >= State.DEAD:
+            self._returned(member, now)
         self._spread(claim, now, sender)
+
+    def _returned(self, member: Member, now: float) -> None:
+        """What it has said meanwhile is asked for: by a few of all, or by us if it was we who were away."""
+        if self._is_verifier():
+            self.prober.probe(member, now)  # the answer brings what it has said
+        if not self.ground.returned:
+            self.ground.timers.at(now + self.ground.config.sync_join_s, Due.MEND)
+        self.ground.returned[member.id] = None
 
     def answered(self, member: Member, now: float) -> None:
         """It answered us, itself or through another: whatever we held against it falls."""

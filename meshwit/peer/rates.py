@@ -66,6 +66,18 @@ class Rate(msgspec.Struct, frozen=True):
     measured_at: float
 
 
+def rate_text(per_s: float, unit: str) -> str:
+    """`9.81 tasks/s`, `0.52 M work/s`: three digits."""
+    for letter, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if per_s >= factor / 10:
+            return f"{_three_digits(per_s / factor)} {letter} {unit}"
+    return f"{_three_digits(per_s)} {unit}"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 class Benchmark(msgspec.Struct, frozen=True):
     """One standard call of an activity: the form that it takes, its arguments, its work where that is estimated."""
 
@@ -231,6 +243,13 @@ class RateBook:
     def needed(self, activities: Iterable[str], capabilities: Mapping[str, object]) -> list[str]:
         """Which of them to measure, see `rates_needed`."""
         return rates_needed(self._registry, activities, self.rates, self.versions, capabilities)
+
+    def read_again(self) -> None:
+        """Take in what others on this device have measured since."""
+        for rate in _read(self._file).get(self._fingerprint, []):
+            known = self.rates.get(rate.activity)
+            if self._is_current(rate) and (known is None or known.measured_at < rate.measured_at):
+                self.rates[rate.activity] = rate
 
     def add(self, rate: Rate) -> None:
         """Keep a rate, also for other peers on this device, whose rates stay. The file may fail to be written."""

@@ -11,7 +11,7 @@ from simulations.scenarios.churn import CHURN
 from simulations.scenarios.convergence import CONVERGENCE
 from simulations.scenarios.deaths import GOODBYE, KILLED, PULLED, PULLED_WIFI
 from simulations.scenarios.false_deaths import FROZEN, LOSS_5, LOSS_20
-from simulations.scenarios.forming import JOIN_STORM, TRAFFIC, WIDE
+from simulations.scenarios.forming import BUSY, JOIN_STORM, TRAFFIC, WIDE
 from simulations.scenarios.partitions import HALVES, ONE_WAY, SINGLE
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
@@ -28,6 +28,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         JOIN_STORM,
         CHURN,
         TRAFFIC,
+        BUSY,
         CONVERGENCE,
         LOSS_5,
         LOSS_20,

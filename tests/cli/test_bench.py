@@ -24,6 +24,7 @@ KNOWN = Measured(510.4, 1234.5, 21.0, 1500.0, 0.0, 4, 1.7e9, 2.0)
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MESHWIT_HOME", str(tmp_path / "home"))  # no peer runs
     monkeypatch.setattr(module, "default_folder", lambda: tmp_path)
     return tmp_path
 

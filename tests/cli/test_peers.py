@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
+import typer
 from cli_process import environment
 
+from meshwit.cli.exit_codes import CommandError
+from meshwit.cli.peer import peer_page
+from meshwit.cli.reach import confirmed
 from meshwit.peer.control.api import Finding, MeshEvent, PendingView
 from tests.fake_peer import DEN, OTTER, OTTO, FakePeer, ServedPeer
 
@@ -316,3 +322,41 @@ def test_an_interrupted_watch_is_no_error(ask, peer, tmp_path):
         watching.send_signal(signal.SIGINT)
         assert watching.wait(20) == 0
     assert OTTO in peer.known
+
+
+def test_the_page_of_a_peer_says_what_differs_from_others():
+    """Controllers that came with its meshwit are no news; a score of nothing is none."""
+    one = msgspec.structs.replace(
+        DEN,
+        controllers={
+            "meshwit.plugins.files:Files": "0.1.0", "meshwit.plugins.grid:Grid": "0.1.0",
+            "anna.primes:Primes": "2.0", "meshwit.plugins.text:Text": "0.0.9",
+        },
+        capabilities={"memory": 8 * 2**30, "gpu": False},
+        scores={"single": 100.0, "gpu": 0.0},
+        rates={},
+    )  # fmt: skip
+    lines = list(peer_page(one))
+
+    assert lines[lines.index("controllers:") + 1 :] == [
+        "  built in  Files, Grid",
+        "  Primes    2.0",
+        "  Text      0.0.9",
+    ]
+    assert "  memory  8.0 GiB" in lines
+    assert "  gpu     no" in lines
+    assert "  single  100.0" in lines
+
+
+def test_an_interrupt_at_a_question_is_no_wrong_usage(monkeypatch, capsys):
+    def interrupted(*_: object, **__: object) -> bool:
+        raise typer.Abort
+
+    monkeypatch.setattr(typer, "confirm", interrupted)
+    for at_terminal, code in ((True, 130), (False, 2)):
+        monkeypatch.setattr("sys.stdin", io.StringIO())
+        monkeypatch.setattr(sys.stdin, "isatty", lambda at_terminal=at_terminal: at_terminal)
+        with pytest.raises(CommandError, match="nothing was done") as told:
+            confirmed("sure?", False)
+        assert told.value.code == code
+    assert capsys.readouterr().err == "\n\n"

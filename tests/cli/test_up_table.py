@@ -10,7 +10,7 @@ from rich.console import Console
 
 from meshwit.cli.columns import cut, laid_out, text_width
 from meshwit.cli.peer_texts import gpu_text, load_text, peer_lines, power_text, round_trip_text, seen_text
-from meshwit.cli.up_table import LiveTable, pending_text, view_lines
+from meshwit.cli.up_table import LiveTable, other_meshes_text, pending_text, view_lines
 from meshwit.peer.control.api import MeshEvent, MeshView, PeerView, PendingView
 from tests.fake_peer import DEN, OTTER, OTTO
 
@@ -51,6 +51,34 @@ def test_a_narrow_screen_has_fewer_columns():
         "otter    340      4  100%  now        on battery",
     ]
     assert all(len(line) <= 20 for line in drawn(MESH, [DEN, OTTER, OTTO], 20))
+
+
+def test_what_is_to_be_typed_is_never_cut_off():
+    lines = drawn(MESH, [DEN], 50)
+
+    assert "approve attic" in "".join(lines).replace("approveattic", "approve attic")
+    assert all(len(line) <= 50 for line in lines)
+
+
+def test_other_meshes_are_counted_and_a_peer_alone_is_told_how_to_get_there():
+    near = msgspec.structs.replace(MESH, other_meshes=["lab", "lab", "attic\x1b[2J"])
+
+    assert other_meshes_text(near) == "also near, 2 other meshes: lab, attic\ufffd[2J"
+    assert other_meshes_text(msgspec.structs.replace(MESH, peers_known=1)) == (
+        "also near, another mesh: lab; to join it instead: meshwit leave, then meshwit up"
+    )
+    many = msgspec.structs.replace(MESH, other_meshes=[str(number) for number in range(9)])
+    assert other_meshes_text(many) == "also near, 9 other meshes: 0, 1, 2, 3, 4, ..."
+
+
+def test_the_last_line_says_that_the_peer_stops(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # so that it draws as on a terminal
+    screen = io.StringIO()
+    with LiveTable(screen) as table:
+        table.show(MESH, [DEN])
+        table.say("stopping")
+
+    assert "stopping" in screen.getvalue()
 
 
 def test_one_peer_alone_is_told_how_to_get_company():

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshwit.gossip import Gossip, GossipConfig, Misbehaved, RecordChanged
+from meshwit.gossip.asking import QUESTIONS_MAX
 from meshwit.gossip.messages import ITEMS_MAX, NUMBER_MAX, Claim, Digest, Entry, News, Note, Ping, Want, encode, to_wire
 from meshwit.gossip.rumors import ITEMS_MAX as RUMORS_MAX
-from meshwit.gossip.syncing import ASKED_MAX
 from meshwit.gossip.verdicts import UNBORN_MAX
 from meshwit.ids import id_bytes
 from meshwit.records import signed_record
@@ -112,7 +112,8 @@ def test_notes_of_strangers_fill_nothing():
     for first in range(0, 40_000, ITEMS_MAX):
         notes = [Note(number.to_bytes(20, "big"), "member", 5) for number in range(first, first + ITEMS_MAX)]
         anna.receive(encode(News(notes=notes)), BEN, 0.1, True)
-    assert len(anna._syncer._asked) <= ASKED_MAX
+        assert len(anna._asker.questions) <= QUESTIONS_MAX
+    assert len(anna._asker._batches) <= QUESTIONS_MAX
 
 
 def test_members_and_tombstones_are_bounded():

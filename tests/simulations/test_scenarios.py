@@ -29,6 +29,7 @@ SHORT = {
     "one-way": [Task("one-way", 1, 6, 120.0)],
     "join-storm": [Task("join-storm", seed, 1, 0.0) for seed in range(3)],
     "churn": [Task("churn", seed, 8, 90.0) for seed in range(2)],
+    "busy": [Task("busy", 1, 10, 30.0)],
     "traffic": [Task("traffic", 1, 10, 60.0)],
     "convergence": [Task("convergence", 1, 60, 0.0)],
     "loss-5": [Task("loss-5", 1, 8, 300.0)],

@@ -140,6 +140,22 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     do: str = ""
 
 
+class RateView(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast one worker process of this device is at an activity.
+
+    Attributes:
+        unit: `tasks/s` or `work/s`.
+        version: of its controller.
+        measured_at: seconds since 1970.
+    """
+
+    activity: str = ""
+    per_s: float = 0.0
+    unit: str = ""
+    version: str = ""
+    measured_at: float = 0.0
+
+
 class MeshEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Something happened in the mesh.
 
@@ -205,7 +221,13 @@ class PeerApi(Protocol):
         """Stop this peer; it stays a member."""
 
     async def bench(self) -> PeerView:
-        """Measure this device again."""
+        """Measure this device again, and tell all peers."""
+
+    async def rate(self, activity: str, refresh: bool) -> RateView:
+        """How fast this device is at an activity: as it is known, or measured now. All peers are told."""
+
+    async def need(self, activities: list[str]) -> None:
+        """A job uses these activities: all peers measure, in the background, what they have not measured yet."""
 
     async def doctor(self) -> list[Finding]:
         """What keeps devices from seeing each other, looked at from inside."""

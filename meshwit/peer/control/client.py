@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,7 +17,16 @@ import msgspec
 import psutil
 
 from meshwit.peer.control import runtime_file
-from meshwit.peer.control.api import Finding, InviteKind, InviteView, MeshEvent, MeshView, PeerError, PeerView
+from meshwit.peer.control.api import (
+    Finding,
+    InviteKind,
+    InviteView,
+    MeshEvent,
+    MeshView,
+    PeerError,
+    PeerView,
+    RateView,
+)
 from meshwit.peer.control.event_text import EventReader
 from meshwit.peer.control.runtime_file import RuntimeFile
 
@@ -26,11 +35,17 @@ A = TypeVar("A")
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 ANSWER_TIMEOUT_S: Final = 5.0
 LONG_TIMEOUT_S: Final = 60.0
-"""For what measures or looks around."""
+"""For what looks around, or waits for other peers."""
+MEASURE_TIMEOUT_S: Final = 300.0
+"""For measuring the device or an activity, and what is being measured before that."""
 
 
 class NoAnswerError(PeerError):
     """Nobody answers, or what answers is no peer of ours."""
+
+
+class OtherVersionError(PeerError):
+    """The peer does not know what it was asked: it was started before meshwit was updated."""
 
 
 class ControlClient:
@@ -83,7 +98,15 @@ class ControlClient:
 
     def bench(self) -> PeerView:
         """Measure the device again."""
-        return self._post("bench", {}, PeerView, LONG_TIMEOUT_S)
+        return self._post("bench", {}, PeerView, MEASURE_TIMEOUT_S)
+
+    def rate(self, activity: str, *, refresh: bool = True) -> RateView:
+        """How fast the device is at an activity: as it is known, or measured now."""
+        return self._post("rate", {"activity": activity, "refresh": refresh}, RateView, MEASURE_TIMEOUT_S)
+
+    def need(self, activities: Sequence[str]) -> None:
+        """A job uses these activities."""
+        self._post("need", {"activities": list(activities)}, object)
 
     def events(self) -> Iterator[MeshEvent | None]:
         """Events as they come, None for each sign of life between them; ends when the peer stops.
@@ -171,7 +194,7 @@ class ControlClient:
         if response.status == 401:
             raise NoAnswerError(message, hint)
         if response.status == 404:
-            raise PeerError(message, "the peer is of another version: restart it")
+            raise OtherVersionError(message, "the peer is of another version: restart it")
         raise PeerError(message, hint)
 
 

@@ -48,13 +48,20 @@ class JoinPrompt(Protocol):
         """Meshes are near that could be joined."""
 
     def words(self, words: str, name: str) -> None:
-        """A member named `name` was asked to let us in; both show these two words."""
+        """A member of the mesh `name` was asked to let us in; both show these two words."""
 
     async def code(self) -> str:
         """The code that the person types, whatever it looks like. May wait for ever, and be cancelled."""
 
     def wrong_code(self, message: str) -> None:
         """The code that was typed does not open anything; another may be asked for."""
+
+    async def confirm(self, words: str, name: str) -> bool:
+        """Whether these words stand on a member of the mesh `name`, which lets this device in. May be cancelled.
+
+        Anybody on the network can say that it lets us in; only the person sees whether it is the member meant. Where
+        nobody can be asked the answer is yes.
+        """
 
     def say(self, text: str) -> None:
         """How it goes."""

@@ -6,7 +6,6 @@ Whoever can read the file may control the peer: the owner's account alone. The t
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import Final
 
@@ -41,13 +40,13 @@ def home_folder(home: Path | None = None) -> Path:
 
 def new_token() -> str:
     """256 bits, as text."""
-    return secrets.token_urlsafe(32)
+    return os.urandom(32).hex()
 
 
 def write(folder: Path, content: RuntimeFile) -> None:
     """Write the file whole or not at all, and for the owner's eyes only from its first byte on."""
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f"{FILE_NAME}.{secrets.token_hex(8)}"
+    beside = folder / f"{FILE_NAME}.{os.urandom(8).hex()}"
     descriptor = os.open(beside, _FLAGS, 0o600)
     try:
         with open(descriptor, "wb") as file:

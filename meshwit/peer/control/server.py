@@ -70,6 +70,15 @@ class _Invite(msgspec.Struct):
     hours: float = 24.0
 
 
+class _Rate(msgspec.Struct):
+    activity: str
+    refresh: bool = True
+
+
+class _Need(msgspec.Struct):
+    activities: list[str]
+
+
 class _Nothing(msgspec.Struct):
     pass
 
@@ -144,6 +153,8 @@ class ControlServer:
             _post("leave", _Nothing, lambda asked: api.leave()),
             _post("down", _Nothing, lambda asked: api.down()),
             _post("bench", _Nothing, lambda asked: api.bench()),
+            _post("rate", _Rate, lambda asked: api.rate(asked.activity, asked.refresh)),
+            _post("need", _Need, lambda asked: api.need(asked.activities)),
             Route("/v1/events", _StreamEndpoint(self._stream), methods=["GET"]),
         ]
         application = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from meshwit.bench.requirements import Requirement, all_of, parse_requirement
 from meshwit.bench.shortfalls import shortfalls
 from meshwit.lang.offer import Activity
+
+P = TypeVar("P")
 
 PEERS_NAMED_MAX: Final = 8
 _NAME_CHARS_MAX: Final = 40
@@ -17,6 +19,19 @@ _LACKS_CHARS_MAX: Final = 400
 def required(activities: Sequence[Activity], expression: str = "") -> Requirement:
     """What a peer must have to run a task that calls these activities, under the script's own expression."""
     return all_of(parse_requirement(text) for text in (expression, *(one.requires for one in activities)))
+
+
+def capable(requirement: Requirement, peers: Mapping[P, Mapping[str, object]]) -> tuple[list[P], dict[P, list[str]]]:
+    """Which peers meet a requirement, and what each of the others lacks, as predicates; both in the order given.
+
+    Args:
+        requirement: as `required` makes it, or as somebody wrote it.
+        peers: their capabilities, by whatever names them.
+    """
+    lacks = {peer: shortfalls(requirement, capabilities) for peer, capabilities in peers.items()}
+    return [peer for peer, lacking in lacks.items() if not lacking], {
+        peer: lacking for peer, lacking in lacks.items() if lacking
+    }
 
 
 def nobody_can(
@@ -31,13 +46,10 @@ def nobody_can(
         requirement: theirs and the script's.
         peers: their capabilities, by their names.
     """
-    lacking = []
-    for name, capabilities in peers.items():
-        lacks = shortfalls(requirement, capabilities)
-        if not lacks:
-            return ""
-        lacking.append((name, lacks))
-    lacking.sort(key=lambda each: len(each[1]))
+    able, lacks_by_peer = capable(requirement, peers)
+    if able:
+        return ""
+    lacking = sorted(lacks_by_peer.items(), key=lambda each: len(each[1]))
     named = [
         f"{_shown(name or 'this peer', _NAME_CHARS_MAX)} {_joined(lacks)}" for name, lacks in lacking[:PEERS_NAMED_MAX]
     ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, assert_never
 
-from meshwit.ids import peer_id
+from meshwit.ids import PeerId, peer_id
 from meshwit.peer.control.api import PeerError, PendingView
 from meshwit.peer.mesh.conversation import Conversation
 from meshwit.peer.mesh.keeper import MembershipKeeper
@@ -18,6 +18,7 @@ from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.invites import make_token
 from meshwit.peer.trust.join_effects import Admit, AskCode, Confirm, Effect, Joined, Refused, Send, Show, Way
 from meshwit.peer.wire.addresses import Address
+from meshwit.peer.wire.budget import Budget, host_group
 from meshwit.peer.wire.endings import LinkError
 from meshwit.peer.wire.join_stream import JoinStream
 
@@ -27,6 +28,10 @@ _HOW: Final = {
     Way.CODE: "with the code",
     Way.TOKEN: "with an invite",
 }
+PER_HOST_MAX: Final = 4
+"""Devices of one host that may wait; the one that has waited longest goes: one host cannot take all places."""
+TOLD_BURST: Final = 20
+"""What happens at the door is told so often, then every other second: strangers make it happen."""
 ARRIVAL_S: Final = 10.0
 """How long a device that was let in may take until it is linked."""
 
@@ -52,7 +57,7 @@ class Admissions:
     """All devices that ask this member to be let in.
 
     Args:
-        taken: the names in use in the mesh.
+        taken: the names in use in the mesh by others than that device.
         addresses: where this peer can be reached; told to who comes in.
         on_change: called when somebody comes to wait or waits no longer, with a kind and a sentence.
     """
@@ -60,7 +65,7 @@ class Admissions:
     def __init__(
         self,
         keeper: MembershipKeeper,
-        taken: Callable[[], Collection[str]],
+        taken: Callable[[PeerId], Collection[str]],
         addresses: Callable[[], Sequence[Address]],
         on_change: Callable[[str, str], None],
     ) -> None:
@@ -72,6 +77,7 @@ class Admissions:
         self._waiting: dict[str, _Waiting] = {}
         self._admitted_at = float("-inf")
         self._closed = False
+        self._told = Budget(0.5, TOLD_BURST)
 
     def new_code(self) -> tuple[str, float]:
         """A code for one device, and for how many seconds it is good. Raises ValueError."""
@@ -94,7 +100,7 @@ class Admissions:
         """Lets a waiting device in. Raises PeerError if it does not wait any more."""
         found = self._waiting.get(waiting_id)
         try:
-            if found is None:
+            if found is None or found.conversation.ended:
                 raise TrustError("it does not wait here any more")
             found.conversation.perform(found.admitter.approve(time.time()))
         except TrustError as error:
@@ -104,14 +110,14 @@ class Admissions:
         """Talks to one device until it is in, refused or gone."""
         if self._closed:
             return
-        joiner = str(peer_id(stream.peer_key))
-        admitter = Admitter(
-            self._keeper.signer, stream.peer_key, self._handout, self._codes, os.urandom, time.time()
-        )  # fmt: skip
+        joiner = peer_id(stream.peer_key)
+        handout = partial(self._handout, joiner)
+        admitter = Admitter(self._keeper.signer, stream.peer_key, handout, self._codes, os.urandom, time.time())
         conversation = Conversation(admitter, stream, partial(self._perform, joiner))
         before = self._waiting.pop(joiner, None)
         if before is not None:
             before.conversation.close()
+        self._make_room(host_group(stream.remote))
         mine = self._waiting[joiner] = _Waiting(admitter, conversation, stream.remote)
         try:
             await conversation.run([])
@@ -134,7 +140,14 @@ class Admissions:
         for each in self._waiting.values():
             each.conversation.close()
 
+    def _make_room(self, host: str) -> None:
+        theirs = [each for each in self._waiting.values() if host_group(each.host) == host]
+        for each in theirs[: max(0, len(theirs) - PER_HOST_MAX + 1)]:
+            each.conversation.close()
+
     def _tell(self, kind: str, text: str) -> None:
+        if kind != "admitted" and not self._told.spend("", time.monotonic()):
+            text = ""
         if not self._closed:
             self._on_change(kind, text)
 
@@ -153,5 +166,5 @@ class Admissions:
             case _:
                 assert_never(effect)
 
-    def _handout(self) -> Handout:
-        return Handout(self._keeper.membership, tuple(self._addresses()), frozenset(self._taken()))
+    def _handout(self, joiner: PeerId) -> Handout:
+        return Handout(self._keeper.membership, tuple(self._addresses()), frozenset(self._taken(joiner)))

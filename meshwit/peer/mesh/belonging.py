@@ -43,6 +43,8 @@ BROWSE_OPEN_S: Final = 0.7
 INVITE_TRIES_S: Final = 60.0
 """How long a device with an invite looks for a member."""
 ASK_AGAIN_S: Final = 2.0
+ASK_OPEN_AGAIN_S: Final = 60.0
+"""A mesh that takes anybody, which was not asked for: it has to issue a certificate each time, for nothing."""
 MEMBERS_MAX: Final = 32
 """Members that are asked; one would do, but a code is known to the one alone that shows it."""
 
@@ -109,9 +111,9 @@ class Search:
             raise UpError(str(error), "a member makes one with: meshwit invite --token") from error
         await self._name_members([*token.addresses, *self._options.peers])
         discovery = Discovery(self._sighted)
-        await discovery.start()
         problem = "no member was found on this network"
         try:
+            await discovery.start()
             deadline = time.monotonic() + INVITE_TRIES_S
             while time.monotonic() < deadline:
                 for addresses in list(self._members.values()):
@@ -135,9 +137,9 @@ class Search:
             return self._found()
         await self._name_members(options.peers)
         discovery = Discovery(self._sighted)
-        await discovery.start()
         try:
-            if not self._members:
+            await discovery.start()
+            if not self._members and not discovery.deaf:
                 patience = BROWSE_S + (random.uniform(0, BROWSE_OPEN_S) if options.open else 0.0)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(patience):
@@ -178,10 +180,19 @@ class Search:
                 done, _ = await asyncio.wait((waiting, typing), return_when=asyncio.FIRST_COMPLETED)
                 if waiting in done:
                     return self._joined(waiting.result())
+                try:
+                    code = read_code(typing.result())
+                except ValueError as error:  # mistyped: no reason to give up the place at the door
+                    self._prompt.wrong_code(str(error))
+                    typing = asyncio.create_task(self._prompt.code())
+                    continue
                 waiting.cancel()
-                with suppress(asyncio.CancelledError):
-                    await waiting
-                joined = await self._by_code(typing.result())
+                (ended,) = await asyncio.gather(waiting, return_exceptions=True)
+                if isinstance(ended, Joined):  # approved at the same moment
+                    return self._joined(ended)
+                if isinstance(ended, UpError):
+                    raise ended
+                joined = await self._by_code(code)
                 if joined is not None:
                     return self._joined(joined)
                 waiting = asyncio.create_task(self._wait_for_approval())
@@ -194,35 +205,35 @@ class Search:
     async def _wait_for_approval(self) -> Joined:
         """Asks one member after the other, and waits at the first that listens."""
         told: set[str] = set()
+        not_before: dict[tuple[Address, ...], float] = {}
         while True:
             for addresses in list(self._members.values()):
+                if time.monotonic() < not_before.get(addresses, 0.0):
+                    continue
                 ended = await self._ask(addresses, accept_open=self._options.open)
                 if isinstance(ended, Joined):
                     return ended
                 if ended.why is Why.EXPELLED:
                     raise UpError(ended.reason, ended.hint)
-                if ended.why is Why.OPEN_MESH and ended.reason not in told:
-                    self._prompt.say(f"{ended.reason}; {ended.hint}")
-                elif ended.reason not in told:
-                    self._prompt.say(ended.reason)
+                if ended.why is Why.OPEN_MESH:
+                    not_before[addresses] = time.monotonic() + ASK_OPEN_AGAIN_S
+                if ended.reason not in told:
+                    hint = f"; {ended.hint}" if ended.why is Why.OPEN_MESH else ""
+                    self._prompt.say(f"{ended.reason}{hint}")
                 told.add(ended.reason)
             await asyncio.sleep(ASK_AGAIN_S)
 
-    async def _by_code(self, text: str) -> Joined | None:
+    async def _by_code(self, code: str) -> Joined | None:
         """Tries the code at all members: only the one that shows it knows it."""
-        try:
-            code = read_code(text)
-        except ValueError as error:
-            self._prompt.wrong_code(str(error))
-            return None
-        problem = "no member could be reached"
+        problem, answered = "no member could be reached", False
         for addresses in list(self._members.values()):
             ended = await self._ask(addresses, code=code)
             if isinstance(ended, Joined):
                 return ended
-            problem = f"{ended.reason}; {ended.hint}" if ended.hint else ended.reason
-            if ended.why not in (Why.UNKNOWN_CODE, Why.GIVEN_UP, Why.FULL):
-                break
+            # What one says does not keep the others from being asked: it may be none of the mesh at all.
+            if not answered:
+                problem = f"{ended.reason}; {ended.hint}" if ended.hint else ended.reason
+                answered = ended.why not in (Why.UNKNOWN_CODE, Why.GIVEN_UP, Why.FULL)
         self._prompt.wrong_code(problem)
         return None
 
@@ -242,17 +253,23 @@ class Search:
             ending: list[Joined | Refused] = []
             joiner = Joiner(
                 self._profile.key, stream.peer_key, self._name, os.urandom, code=code, token=token,
-                accept_open=accept_open,
+                accept_open=accept_open, confirm=True,
             )  # fmt: skip
-            conversation = Conversation(joiner, stream, partial(self._perform, ending))
+            asked: list[Confirm] = []
+            conversation = Conversation(joiner, stream, partial(self._perform, stream, asked, ending))
             with suppress(LinkError):
                 await conversation.run(joiner.start(time.time()))
+            if asked and not ending:
+                agreed = await self._prompt.confirm(asked[0].words, asked[0].name)
+                conversation.perform(joiner.confirm(time.time()) if agreed else joiner.deny(time.time()))
             if ending:
                 return ending[0]
             problem = f"{address_text(address)} hung up"
         return Refused(problem, "", Why.GIVEN_UP)
 
-    def _perform(self, ending: list[Joined | Refused], effect: Effect) -> None:
+    def _perform(
+        self, stream: JoinStream, asked: list[Confirm], ending: list[Joined | Refused], effect: Effect
+    ) -> None:
         match effect:
             case Show(words=words, name=name):
                 self._prompt.found([name])
@@ -261,7 +278,10 @@ class Search:
                 ending.append(effect)
             case AskCode():
                 pass  # it is asked for all the time, for all members at once
-            case Send() | Confirm() | Admit():
+            case Confirm():
+                asked.append(effect)
+                stream.close()  # the member has said all; what a person says takes its time
+            case Send() | Admit():
                 raise AssertionError(f"a joiner does not want {type(effect).__name__} here")
             case _:
                 assert_never(effect)
@@ -303,7 +323,7 @@ async def enter_open_mesh(
         joined: list[Joined] = []
 
         def perform(effect: Effect, stream: JoinStream = stream, joined: list[Joined] = joined) -> None:
-            if isinstance(effect, Joined):
+            if isinstance(effect, Joined) and effect.way is Way.OPEN:
                 joined.append(effect)
             elif isinstance(effect, Show):
                 stream.close()  # a person would have to approve: not open

@@ -36,13 +36,20 @@ class Conversation:
         self._stream = stream
         self._perform = perform
 
+    @property
+    def ended(self) -> bool:
+        """Whether either side has hung up."""
+        return self._stream.ended
+
     def perform(self, effects: list[Effect]) -> None:
-        """Does what the machine wants; also for effects that come of what people say."""
+        """Does what the machine wants, and hangs up when it is over; also for effects that come of what people say."""
         for effect in effects:
             if isinstance(effect, Send):
                 self._stream.send(effect.raw)
             else:
                 self._perform(effect)
+        if self._machine.next_deadline() is None:
+            self._stream.close()
 
     async def run(self, first: list[Effect]) -> None:
         """Until it is over; closes the stream. Raises LinkError if the other side goes before that."""

@@ -29,14 +29,17 @@ from meshwit.peer.mesh.discovery import Discovery
 from meshwit.peer.mesh.interfaces import look
 from meshwit.peer.mesh.multicast_probe import multicast_fault
 from meshwit.peer.mesh.sightings import Sighting, mesh_hash
-from meshwit.peer.trust.keys import KEY_FILE
-from meshwit.peer.trust.store import default_folder
+from meshwit.peer.trust.certificates import expelled_in
+from meshwit.peer.trust.errors import TrustError
+from meshwit.peer.trust.keys import KEY_FILE, DeviceKey
+from meshwit.peer.trust.store import default_folder, read_membership
 from meshwit.peer.wire.addresses import Address
 
 BROWSE_S: Final = 1.5
 DIAL_LIMIT_S: Final = 2.5
 COMMAND_LIMIT_S: Final = 1.0
 LIMIT_S: Final = 5.0
+_TRIAL_BYTES: Final = 16 * 1024
 SEEN_MAX: Final = 16
 MAC_FIREWALL: Final = "/usr/libexec/ApplicationFirewall/socketfilterfw"
 
@@ -111,14 +114,15 @@ async def observe(home: Path | None, mesh: MeshView | None, peers: Sequence[Peer
         home=str(folder),
         home_fault=fault,
         open_keys=tuple(keys),
+        profile_faults=tuple(await asyncio.to_thread(_profile_faults, folder)),
     )
 
 
 async def _browse() -> tuple[list[Sighting], str]:
     """Who is seen by mDNS, and why nobody could be."""
     discovery = Discovery(lambda _: None)
-    await discovery.start()
     try:
+        await discovery.start()
         await asyncio.sleep(BROWSE_S)
         return discovery.sightings, discovery.fault
     finally:
@@ -208,8 +212,9 @@ def _home(folder: Path) -> tuple[str, float, list[str]]:
     existing = next((each for each in (folder, *folder.parents) if each.exists()), folder)
     try:
         if existing == folder:
-            with tempfile.TemporaryFile(dir=folder):
-                pass
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(_TRIAL_BYTES))  # on a full disk files can be made, but not be filled
+                file.flush()
         elif not os.access(existing, os.W_OK):
             fault = f"{existing} does not let this user make it"
     except OSError as error:
@@ -222,6 +227,23 @@ def _home(folder: Path) -> tuple[str, float, list[str]]:
             if path.name == KEY_FILE and os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
                 keys.append(str(path))
     return fault, newest, keys
+
+
+def _profile_faults(folder: Path) -> list[tuple[str, str]]:
+    """What is the matter with keys and memberships, and what to do; keys that others may read are told apart."""
+    faults = []
+    for path in sorted(each for each in folder.glob("peers/*") if each.is_dir()):
+        try:
+            DeviceKey.load(path)
+            membership = read_membership(path)
+        except TrustError as error:
+            if "by other users" not in error.message:
+                faults.append((error.message, error.hint))
+            continue
+        if membership is not None and expelled_in(membership.chain, membership.expelled) is not None:
+            what = f"this device was expelled from {membership.mesh_name}"
+            faults.append((what, "to join again as a new device: meshwit leave, then meshwit up"))
+    return faults
 
 
 def _default_port_fault() -> str:

@@ -65,6 +65,7 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True):
         home: the folder of the configuration.
         home_fault: why nothing can be written there.
         open_keys: key files that other users may read.
+        profile_faults: what else is the matter with keys and memberships, and what to do about it.
     """
 
     running: bool = False
@@ -88,6 +89,7 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True):
     home: str = ""
     home_fault: str = ""
     open_keys: tuple[str, ...] = ()
+    profile_faults: tuple[tuple[str, str], ...] = ()
 
 
 def judge(observed: Observations) -> list[Finding]:
@@ -137,7 +139,9 @@ def _home(observed: Observations) -> Iterator[Finding]:
             why="who has the key is this device, for all others",
             do=f"run: chmod 600 '{path}'",
         )
-    if not observed.home_fault and not observed.open_keys:
+    for what, do in observed.profile_faults:
+        yield Finding(state="fail", what=f"configuration: {what}", why="no peer can start with it", do=do)
+    if not observed.home_fault and not observed.open_keys and not observed.profile_faults:
         yield Finding(what=f"configuration: {observed.home} is private and writable")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ from meshwit.peer.mesh.interfaces import Interface, Kind, ip_address, look, told
 from meshwit.peer.mesh.responder import Family, Responder, group_fault
 from meshwit.peer.mesh.sightings import Sighting, Sightings
 
+MULTICAST_VARIABLE: Final = "MESHWIT_MULTICAST"
+"""`off`: nobody is looked for and nothing is announced. Others are then found by `--peer`, invites and memory alone."""
 START_LIMIT_S: Final = 1.5
 LOOK_EVERY_S: Final = 3.0
 TRY_AGAIN_S: Final = 30.0
@@ -68,6 +71,11 @@ class Discovery:
     def sightings(self) -> list[Sighting]:
         """Who is seen now."""
         return list(self._sightings)
+
+    @property
+    def deaf(self) -> bool:
+        """Whether there is no interface on which anybody could be heard now."""
+        return not self._responders
 
     async def start(self, survey: Survey = look) -> None:
         """Start; returns when the first question is out, after 1.5 s at the latest.
@@ -135,7 +143,9 @@ class Discovery:
         # IPv6 alone may be missing or broken: who is there is found without it.
         heard = {each.family for each in self._responders}
         reasons = faults[4] or ([] if 4 in heard else faults[6])
-        if all(each.kind is Kind.LOOPBACK for each in view.used):
+        if view.silent:
+            reasons = [f"{MULTICAST_VARIABLE} is off"]
+        elif all(each.kind is Kind.LOOPBACK for each in view.used):
             reasons = ["no interface of this device leads to others"]
         self.fault = "; ".join(reasons)
         self._asking = asyncio.create_task(self._ask_again())
@@ -208,8 +218,8 @@ async def browse(
             done.set()
 
     discovery = Discovery(found)
-    await discovery.start(survey)
     try:
+        await discovery.start(survey)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await done.wait()
@@ -227,13 +237,16 @@ class _View(msgspec.Struct, frozen=True):
     hosts6: tuple[str, ...]
     refused4: dict[str, str]
     refused6: dict[str, str]
+    silent: bool = False
 
 
 def _view(survey: Survey) -> _View:
     """Look at the device. One interface that refuses would keep zeroconf from all others, so each is tried before."""
     found = tuple(survey())
     used = tuple(each for each in found if not each.skipped)
-    hosts4, hosts6 = (tuple(h for each in used if (h := _speaker(each, family))) for family in FAMILIES)
+    silent = os.environ.get(MULTICAST_VARIABLE, "").strip().lower() == "off"
+    speaking = () if silent else used
+    hosts4, hosts6 = (tuple(h for each in speaking if (h := _speaker(each, family))) for family in FAMILIES)
     refused4 = {host: fault for host in hosts4 if (fault := group_fault(4, host))}
     refused6 = {host: fault for host in hosts6 if (fault := group_fault(6, host))}
     return _View(
@@ -243,6 +256,7 @@ def _view(survey: Survey) -> _View:
         hosts6=tuple(host for host in hosts6 if host not in refused6),
         refused4=refused4,
         refused6=refused6,
+        silent=silent,
     )
 
 

@@ -7,6 +7,7 @@ lost goes over the link, which is dialled if there is none; while that takes, a 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, assert_never
 
@@ -32,10 +33,14 @@ from meshwit.peer.wire.endings import EndKind, ErrorKind, LinkEnd, LinkError
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.wire.links import Link, Links
 
+_log = logging.getLogger(__name__)
+
 WAITING_MAX: Final = 32
 """Messages kept for one peer while it is dialled; gossip sends again what matters."""
 DIALS_MAX: Final = 64
 """At the same time."""
+HEARD_MAX: Final = 4096
+"""Senders whose address is remembered: whoever has the secret can invent them. More than are ever in view."""
 
 MemberEvent = (
     MemberJoined | MemberSuspected | MemberRecovered | MemberDied | MemberLeft | MemberForgotten | RecordChanged
@@ -88,9 +93,9 @@ class GossipShell:
         self._datagrams.on_datagram(Kind.GOSSIP, self._from_datagram)
         self._perform(self.gossip.start(self._loop.time(), member_payload))
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Tells the mesh something new of this peer."""
-        self._perform(self.gossip.publish(topic, payload, self._loop.time()))
+    def publish(self, topic: str, payload: bytes, expires_at: int = 0) -> None:
+        """Tells the mesh something new of this peer, that nobody needs to keep after so many seconds since 1970."""
+        self._perform(self.gossip.publish(topic, payload, self._loop.time(), expires_at))
 
     def greet(self, peer: PeerId) -> None:
         """Compares notes with a peer that there is a link to, or can be."""
@@ -138,6 +143,8 @@ class GossipShell:
 
     def _from_datagram(self, sender: PeerId, address: Address, raw: bytes) -> None:
         self._heard_at[sender] = address
+        if len(self._heard_at) > HEARD_MAX:
+            del self._heard_at[next(iter(self._heard_at))]
         self._perform(self.gossip.receive(raw, sender, self._loop.time(), reliable=False))
 
     def _tick(self) -> None:
@@ -159,7 +166,7 @@ class GossipShell:
                     self._on_misbehaved(peer, why)
                 case MemberForgotten(peer=peer):
                     self._heard_at.pop(peer, None)
-                    self._on_event(effect)
+                    self._tell(effect)
                 case (
                     MemberJoined()
                     | MemberSuspected()
@@ -168,10 +175,17 @@ class GossipShell:
                     | MemberLeft()
                     | RecordChanged()
                 ):
-                    self._on_event(effect)
+                    self._tell(effect)
                 case _:
                     assert_never(effect)
         self._arm()
+
+    def _tell(self, event: MemberEvent) -> None:
+        """What is wrong in there, with something that another peer says of itself, must not stop the gossip."""
+        try:
+            self._on_event(event)
+        except Exception:
+            _log.exception("what came of %s failed", type(event).__name__)
 
     def _arm(self) -> None:
         deadline = self.gossip.next_deadline()

@@ -1,7 +1,7 @@
 """The membership of this peer while it runs: judged by, changed and saved here, in one place.
 
 Other parts ask: is the holder of this key a member, which secrets seal, who was expelled. What changes it is an
-expulsion or a new secret, ours or another's; each change is on disk before anybody acts on it.
+expulsion or a new secret, ours or another's; each change is on disk before anybody acts on it, if the disk takes it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from meshwit.ids import MeshId, PeerId, peer_id
@@ -29,7 +29,7 @@ from meshwit.peer.trust.membership import (
     merge_secrets,
     renew_secret,
     secret_is_stale,
-    with_expulsion,
+    with_expulsions,
 )
 from meshwit.peer.trust.store import Profile
 from meshwit.records import Record
@@ -133,9 +133,9 @@ class MembershipKeeper:
         self._become(after)
         return record
 
-    def add_expulsion(self, record: Record) -> bool:
-        """Takes another member's expulsion; whether it changed anything."""
-        return self._become(with_expulsion(self.membership, record, verify))
+    def add_expulsions(self, records: Iterable[Record]) -> bool:
+        """Takes other members' expulsions, all at once; whether they changed anything."""
+        return self._become(with_expulsions(self.membership, records, verify))
 
     def add_secrets(self, raw: bytes) -> bool:
         """Takes another member's secrets; whether these are new here. Raises ValueError if they are none."""
@@ -149,10 +149,12 @@ class MembershipKeeper:
     def _become(self, after: Membership) -> bool:
         if after == self._membership:
             return False
-        self._profile.save_membership(after)
         self._membership = after
-        for tell in self.on_change:
-            tell(after)
+        try:
+            self._profile.save_membership(after)
+        finally:  # a full disk is no reason to go on talking to somebody expelled
+            for tell in self.on_change:
+                tell(after)
         return True
 
 

@@ -12,6 +12,9 @@ from typing import Final
 
 import msgspec
 
+from meshwit.peer.control.runtime_file import FILE_NAME as CONTROL_FILE
+from meshwit.peer.control.runtime_file import profile_folders
+from meshwit.peer.trust.certificates import clean_name
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.files import read_private, write_private
 
@@ -36,9 +39,23 @@ class Kept(msgspec.Struct, frozen=True):
 def load_kept(folder: Path) -> Kept:
     """What is remembered in a profile's folder."""
     try:
-        return msgspec.json.decode((folder / FILE).read_bytes()[:_FILE_BYTES_MAX], type=Kept)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        kept = msgspec.json.decode((folder / FILE).read_bytes()[:_FILE_BYTES_MAX], type=Kept)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Kept()
+    return Kept(clean_name(kept.name) if kept.name else "", kept.port if 0 < kept.port < 65536 else 0)
+
+
+def ports_beside(folder: Path) -> list[int]:
+    """Where the peers of the other profiles of a home listen that run now, as far as one can see.
+
+    Args:
+        folder: of the profile that is not asked for.
+    """
+    found = []
+    for each in profile_folders(folder.parent.parent):
+        if each != folder and (each / CONTROL_FILE).exists():
+            found.append(load_kept(each).port)
+    return [port for port in found if port]
 
 
 def save_kept(folder: Path, kept: Kept) -> None:
@@ -52,9 +69,14 @@ def device_id(home: Path) -> str:
     path = home / DEVICE_FILE
     with contextlib.suppress(OSError, TrustError):
         found = read_private(path)
-        if found is None:
-            write_private(path, os.urandom(_DEVICE_BYTES).hex().encode(), replace=False)
+        if found is None or not _is_device(found):
+            with contextlib.suppress(FileExistsError):  # two peers that start at once: one of them makes it
+                write_private(path, os.urandom(_DEVICE_BYTES).hex().encode(), replace=found is not None)
             found = read_private(path)
-        if found is not None and found.isalnum():
-            return found.decode("ascii", "replace")[: 2 * _DEVICE_BYTES]
+        if found is not None and _is_device(found):
+            return found.decode("ascii")
     return ""
+
+
+def _is_device(content: bytes) -> bool:
+    return len(content) == 2 * _DEVICE_BYTES and content.isalnum()

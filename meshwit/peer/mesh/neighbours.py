@@ -8,6 +8,7 @@ Both ends mostly come to the same choice; where not, the one who wants the link 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from meshwit.ids import PeerId, id_bytes
@@ -21,8 +22,8 @@ def wanted_links(me: PeerId, alive: Iterable[PeerId], links_max: int = LINKS_MAX
     others = [peer for peer in alive if peer != me]
     if len(others) <= links_max:
         return frozenset(others)
-    own = int.from_bytes(id_bytes(me), "big")
-    by_distance = sorted((own ^ int.from_bytes(id_bytes(peer), "big"), peer) for peer in others)
+    own = _number(me)
+    by_distance = sorted((own ^ _number(peer), peer) for peer in others)
     far: dict[int, PeerId] = {}
     for distance, peer in by_distance:
         far.setdefault(distance.bit_length(), peer)
@@ -32,3 +33,8 @@ def wanted_links(me: PeerId, alive: Iterable[PeerId], links_max: int = LINKS_MAX
             break
         chosen.setdefault(peer)
     return frozenset(chosen)
+
+
+@lru_cache(maxsize=4096)
+def _number(peer: PeerId) -> int:
+    return int.from_bytes(id_bytes(peer), "big")

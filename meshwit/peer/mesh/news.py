@@ -17,6 +17,7 @@ import msgspec
 
 from meshwit.ids import PeerId
 from meshwit.peer.mesh.keeper import MembershipKeeper
+from meshwit.peer.trust.expulsions import EXPULSIONS_MAX
 from meshwit.peer.trust.membership import Membership
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.wire.links import Link, Links
@@ -63,6 +64,7 @@ class MembershipNews:
         self._approve = approve
         self._misbehaved = misbehaved
         self._renewing: asyncio.TimerHandle | None = None
+        self._closed = False
         links.on_message(Channel.MEMBERSHIP, self._receive)
         keeper.on_change.append(self._changed)
 
@@ -78,6 +80,7 @@ class MembershipNews:
 
     def close(self) -> None:
         """Stops."""
+        self._closed = True
         if self._renewing is not None:
             self._renewing.cancel()
 
@@ -89,15 +92,17 @@ class MembershipNews:
             return
         match message:
             case Standing(secrets=secrets, expulsions=expulsions):
-                for record in expulsions:
-                    self._keeper.add_expulsion(record)
-                if secrets and not self._keeper.is_expelled(link.peer):
+                if len(expulsions) > EXPULSIONS_MAX:
+                    self._misbehaved(link.peer, f"it sent {len(expulsions)} expulsions at once")
+                self._keeper.add_expulsions(expulsions[:EXPULSIONS_MAX])
+                if secrets and self._is_member(link):
                     try:
                         self._keeper.add_secrets(secrets)
                     except ValueError as error:
                         self._misbehaved(link.peer, str(error))
             case Approve(waiting=waiting):
-                self._approve(waiting, link.peer)
+                if self._is_member(link):
+                    self._approve(waiting, link.peer)
             case _:
                 assert_never(message)
 
@@ -106,10 +111,15 @@ class MembershipNews:
         to_members = msgspec.msgpack.encode(Standing(self._keeper.secrets_for_members(), membership.expulsions))
         to_expelled = msgspec.msgpack.encode(Standing(expulsions=membership.expulsions))
         for link in list(self._links.links.values()):
-            link.send(Channel.MEMBERSHIP, to_expelled if self._keeper.is_expelled(link.peer) else to_members)
-        if self._keeper.secret_is_stale and self._renewing is None:
+            link.send(Channel.MEMBERSHIP, to_members if self._is_member(link) else to_expelled)
+        if self._keeper.secret_is_stale and self._renewing is None and not self._closed:
             delay = random.uniform(*RENEW_AFTER_S)
             self._renewing = asyncio.get_running_loop().call_later(delay, self._renew)
+
+    def _is_member(self, link: Link) -> bool:
+        """Still, after all that is known now. Judged by what it proved itself with: who tells nobody of itself has a
+        chain too, and it may lead through somebody expelled."""
+        return not self._keeper.admits(link.info.chain, link.info.key)
 
     def _renew(self) -> None:
         self._renewing = None

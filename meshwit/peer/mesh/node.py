@@ -23,6 +23,7 @@ from meshwit.peer.control.api import (
     PeerError,
     PeerView,
     PendingView,
+    RateView,
 )
 from meshwit.peer.control.options import JoinPrompt, RunnablePeer, UpError, UpOptions
 from meshwit.peer.mesh.diagnose import diagnose
@@ -30,6 +31,7 @@ from meshwit.peer.mesh.parts import Parts
 from meshwit.peer.mesh.starting import running_parts
 from meshwit.peer.mesh.view import Known, named, peer_views
 from meshwit.peer.mesh.watchers import Watchers
+from meshwit.peer.rates import RateError
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.join_effects import Joined
 from meshwit.peer.trust.store import Home, Profile
@@ -71,10 +73,13 @@ class MeshPeer:
         try:
             with home.profile() as profile:
                 contacts: tuple[Address, ...] | None = ()
-                while contacts is not None:
-                    contacts = await self._live(home, profile, ready, contacts)
-                if self._leaving:
-                    profile.forget_membership()
+                try:
+                    while contacts is not None:
+                        contacts = await self._live(home, profile, ready, contacts)
+                finally:
+                    self._watchers.close()
+                    if self._leaving:
+                        profile.leave()
         except TrustError as error:
             raise UpError(error.message, error.hint) from error
         if self._fault is not None:
@@ -92,6 +97,8 @@ class MeshPeer:
             ) as parts:
                 self._parts = parts
                 parts.on_expelled = self._expelled
+                if parts.me in parts.keeper.membership.expelled:  # it was told so while it started
+                    self._expelled()
                 parts.seeker.on_merge = self._merge
                 if not self._told_ready:
                     self._told_ready = True
@@ -167,7 +174,7 @@ class MeshPeer:
 
     async def doctor(self) -> list[Finding]:
         """What keeps devices from seeing each other, looked at from inside."""
-        return await diagnose(self.parts.home.folder, self.mesh())
+        return await diagnose(self.parts.home.folder, self.mesh(), self.peers())
 
     # --- what is done ------------------------------------------------------------------------------------------
 
@@ -221,7 +228,8 @@ class MeshPeer:
         target = self._one(name)
         if target.state in ("alive", "suspect"):
             raise PeerError(
-                f"{target.name} is {target.state}: it would be back at once", f"meshwit expel {target.name}"
+                f"{target.name} is {target.state}: it would be back at once",
+                f"to shut it out for good: meshwit expel {target.name}",
             )
         self.parts.forget(PeerId(target.id))
         return f"{target.name} is forgotten; it remains a member and comes back when it runs again"
@@ -239,8 +247,22 @@ class MeshPeer:
 
     async def bench(self) -> PeerView:
         """Measure this device again."""
-        await self.parts.measure(refresh=True)
+        await self.parts.measuring.scores(refresh=True)
         return self.peers()[0]
+
+    async def rate(self, activity: str, refresh: bool) -> RateView:
+        """How fast this device is at an activity."""
+        try:
+            rate = await self.parts.measuring.rate(activity, refresh=refresh)
+        except RateError as error:
+            raise PeerError(str(error)) from error
+        return RateView(
+            activity=rate.activity, per_s=rate.per_s, unit=rate.unit, version=rate.version, measured_at=rate.measured_at
+        )
+
+    async def need(self, activities: list[str]) -> None:
+        """A job uses these: all peers measure what they have not."""
+        self.parts.measuring.need(activities)
 
     # --- within ------------------------------------------------------------------------------------------------
 
@@ -249,7 +271,7 @@ class MeshPeer:
         link = parts.links.links.get(member.id)
         round_trip_s = member.round_trip_s
         if round_trip_s is None and link is not None:
-            round_trip_s = link.round_trip_s
+            round_trip_s = link.round_trip_s or None  # 0 until it is measured
         return parts.roster.known(
             member.id,
             state=_STATES[member.state],
@@ -264,7 +286,8 @@ class MeshPeer:
         parts = self.parts
         here = [(parts.me, each) for each in parts.admissions.pending()]
         known = {each.id for _, each in here}
-        return here + [one for one in parts.roster.pending() if one[0] != parts.me and one[1].id not in known]
+        alive = {member.id for member in parts.gossip.alive()}
+        return here + [one for one in parts.roster.pending() if one[0] in alive and one[1].id not in known]
 
     def _one(self, name: str) -> PeerView:
         """The other peer that a name means. Raises PeerError."""

@@ -12,9 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from meshwit.bench.cache import default_folder, scores
 from meshwit.bench.load import may_work, probe_load
-from meshwit.bench.scores import encode_scores
 from meshwit.dht.directory import Directory
 from meshwit.gossip.config import GossipConfig
 from meshwit.gossip.effects import (
@@ -31,6 +29,7 @@ from meshwit.gossip.swim import Gossip
 from meshwit.ids import PeerId, short
 from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.options import UpOptions
+from meshwit.peer.mesh import needs
 from meshwit.peer.mesh import profile as topics
 from meshwit.peer.mesh.address_book import AddressBookFile
 from meshwit.peer.mesh.admitting import Admissions
@@ -38,6 +37,8 @@ from meshwit.peer.mesh.advertising import WIDE, Advertiser, offers
 from meshwit.peer.mesh.gossiping import GossipShell, MemberEvent
 from meshwit.peer.mesh.interfaces import look, networks, told_addresses
 from meshwit.peer.mesh.keeper import MembershipKeeper
+from meshwit.peer.mesh.measuring import Measuring
+from meshwit.peer.mesh.merging import NEW_S
 from meshwit.peer.mesh.neighbours import wanted_links
 from meshwit.peer.mesh.news import MembershipNews
 from meshwit.peer.mesh.profile import LoadProfile, MemberProfile, PendingProfile
@@ -64,6 +65,8 @@ SECOND_DIAL_S: Final = 1.5
 """Of two that want to be linked the one with the lower id dials; the other only if there is no link after this time."""
 SETTLE_S: Final = 0.05
 """Links are chosen anew so long after the members changed: changes come in crowds."""
+PENDING_AFTER_S: Final = 0.3
+"""After so long the mesh is told who waits at the door: strangers come and go there as fast as they like."""
 COMPLAINTS_MAX: Final = 64
 """Peers about which a complaint is told; each once a minute at most."""
 
@@ -100,10 +103,10 @@ class Parts:
         self.roster = Roster()
         self.port = member.port
         self.own_address = ""
-        self.own_score = 0.0
         self.seeker = Seeker(
-            keeper, links, book_file, member.name, lets_all_in=options.open, spawn=self.spawn,
+            keeper, links, book_file, member.name, may_merge=options.open and not options.new, spawn=self.spawn,
             addresses_of=self.addresses_of, tell=watchers.tell, is_alone=lambda: self.is_alone,
+            is_new=lambda: self.is_new,
         )  # fmt: skip
         self._member = member
         self._options = options
@@ -124,13 +127,17 @@ class Parts:
         self.news = MembershipNews(keeper, links, self._asked_to_approve, self._misbehaved)
         self.admissions = Admissions(keeper, self._taken_names, self.listening_at, self._admissions_changed)
         self._tasks: set[asyncio.Task[object]] = set()
+        self._closed = False
         self._settling: asyncio.TimerHandle | None = None
         self._late_dials: dict[PeerId, asyncio.TimerHandle] = {}
         self._kept: frozenset[PeerId] = frozenset()
+        self._expelled = frozenset(keeper.membership.expelled)
         self._told_load: LoadProfile | None = None
         self._told_load_at = 0.0
+        self._told_pending = b""
+        self._pending_due: asyncio.TimerHandle | None = None
         self._complained: dict[PeerId, float] = {}
-        self._measuring = asyncio.Lock()
+        self.measuring = Measuring(self._publish, options.when, lambda: self._member.capabilities)
         self.on_expelled: Callable[[], None] = lambda: None
         """Called when this peer learns that it was expelled."""
         self.on_member: Callable[[MemberProfile], None] = lambda _member: None
@@ -152,7 +159,7 @@ class Parts:
         self._learn_own(topics.MEMBER, topics.encode(self._member))
         await self.seeker.start(self.port, [*self._options.peers, *contacts])
         self.spawn(self._look_for_ever())
-        self.spawn(self.measure(refresh=False))
+        self.spawn(self.measuring.run())
         self.spawn(Advertiser(self.me, self.directory, self.listening_at, self._offers).run())
 
     def goodbye(self) -> None:
@@ -161,12 +168,12 @@ class Parts:
 
     async def close(self) -> None:
         """Stops everything but what was made before the parts."""
+        self._closed = True
         self.news.close()
         self.admissions.close()
-        if self._settling is not None:
-            self._settling.cancel()
-        for timer in self._late_dials.values():
-            timer.cancel()
+        for timer in (self._settling, self._pending_due, *self._late_dials.values()):
+            if timer is not None:
+                timer.cancel()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -179,9 +186,17 @@ class Parts:
 
     def spawn(self, work: Coroutine[Any, Any, object]) -> None:
         """Runs a coroutine until it ends or the peer stops."""
+        if self._closed:
+            work.close()
+            return
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a part of this peer has failed", exc_info=error)
 
     # --- what others ask ---------------------------------------------------------------------------------------
 
@@ -206,6 +221,13 @@ class Parts:
         others = self.links.links or self.book.peers or self.admissions.admitted_lately
         return len(self.keeper.membership.chain) == 1 and not others
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the mesh was just made and everybody in it lets all in: all of them may go over to another one."""
+        others = (self.roster.member(each.id) for each in self.gossip.alive())
+        age_s = time.time() - self.keeper.membership.chain[0].issued_at
+        return abs(age_s) < NEW_S and all(each is not None and each.open for each in others)
+
     def forget(self, peer: PeerId) -> None:
         """Drops a peer that is gone."""
         self.book.forget(peer)
@@ -213,18 +235,12 @@ class Parts:
         self.gossiping.run(lambda gossip, now: gossip.forget(peer, now))
         self.roster.forget(peer)
 
-    async def measure(self, *, refresh: bool) -> None:
-        """Tells the mesh how fast this device is, from the cache or measured now."""
-        async with self._measuring:
-            found = await asyncio.to_thread(scores, default_folder(), refresh)
-        self.own_score = found.score
-        payload = encode_scores(found)
-        self._learn_own(topics.SCORE, payload)
-        self.gossiping.publish(topics.SCORE, payload)
-
     # --- links and members -------------------------------------------------------------------------------------
 
     def _link_up(self, link: Link) -> None:
+        if self.keeper.admits(link.info.chain, link.info.key):
+            link.close("expelled")  # while the handshake went on
+            return
         self._sealer.expect(link.peer, link.info.datagram_counter)
         addresses = link.info.addresses
         if addresses:
@@ -262,23 +278,28 @@ class Parts:
             case MemberLeft(peer=peer):
                 self.directory.forget(peer)
                 self._tell("left", peer, "has said goodbye")
-        if self._settling is None:
+        if self._settling is None and not self._closed:
             self._settling = self._loop.call_later(SETTLE_S, self._settle_links)
 
     def _record_changed(self, owner: PeerId, topic: str, payload: bytes) -> None:
+        before = {waiting.id for holder, waiting in self.roster.pending() if holder == owner}
         self.roster.learn(owner, topic, payload)
-        if topic == topics.MEMBER:
+        if topic == needs.TOPIC:
+            self.measuring.heard(payload)
+        elif topic == topics.MEMBER:
             member = self.roster.member(owner)
             if member is not None:
                 listening = [(host, member.port) for host in member.addresses]
                 self.book.told(owner, listening, time.time(), member.name)
                 self.book_file.changed()
                 addresses = self.addresses_of(owner)
+                if owner in self._kept and owner not in self._late_dials:
+                    self.links.keep(owner, addresses)  # it may have moved
                 if addresses and owner not in self.links.links:
                     self.directory.add_contact(owner, addresses[0])
         elif topic == topics.PENDING:
             for holder, waiting in self.roster.pending():
-                if holder == owner:
+                if holder == owner and waiting.id not in before:
                     self._watchers.tell("pending", f"{waiting.name} waits to be let in: {waiting.words}", waiting.id)
 
     def _tell(self, kind: str, peer: PeerId, said: str) -> None:
@@ -327,7 +348,7 @@ class Parts:
         members = self.gossip.known_count
         known = installed().offer.activities if members >= WIDE else {}
         activities = [name for name, activity in known.items() if not activity.missing]
-        return offers(self._member.capabilities, activities, self.own_score, members)
+        return offers(self._member.capabilities, activities, self.measuring.own_score, members)
 
     # --- this device -------------------------------------------------------------------------------------------
 
@@ -339,6 +360,7 @@ class Parts:
 
     def _look_at_load(self) -> None:
         load = probe_load()
+        self.measuring.looked(load)
         slots = self._member.slots
         resting = may_work(self._options.when, load)
         now = self._loop.time()
@@ -368,9 +390,12 @@ class Parts:
             self._publish_member()
 
     def _publish_member(self) -> None:
-        payload = topics.encode(self._member)
-        self._learn_own(topics.MEMBER, payload)
-        self.gossiping.publish(topics.MEMBER, payload)
+        self._publish(topics.MEMBER, topics.encode(self._member))
+
+    def _publish(self, topic: str, payload: bytes, expires_at: int = 0) -> None:
+        """Tells it to all peers, this one included."""
+        self._learn_own(topic, payload)
+        self.gossiping.publish(topic, payload, expires_at)
 
     def _learn_own(self, topic: str, payload: bytes) -> None:
         self.roster.learn(self.me, topic, payload)
@@ -381,16 +406,18 @@ class Parts:
         if expelled_in(membership.chain, membership.expelled) is not None:
             self.on_expelled()
             return
+        for peer in membership.expelled.keys() - self._expelled:
+            self._tell("expelled", peer, "was expelled")
+        self._expelled = frozenset(membership.expelled)
         for peer, link in list(self.links.links.items()):
             if self.keeper.admits(link.info.chain, link.info.key):
                 self.links.unkeep(peer)
                 link.close("expelled")
         self.gossiping.run(lambda gossip, now: gossip.recheck(now))
 
-    def _taken_names(self) -> set[str]:
-        return {each.name for peer in self.gossip.members if (each := self.roster.member(peer)) is not None} | {
-            self._member.name
-        }
+    def _taken_names(self, joiner: PeerId) -> set[str]:
+        others = (self.roster.name(peer) for peer in self.gossip.members if peer != joiner)
+        return {self._member.name, *others} - {""}
 
     def _asked_to_approve(self, waiting: str, by: PeerId) -> None:
         try:
@@ -400,11 +427,18 @@ class Parts:
 
     def _admissions_changed(self, kind: str, text: str) -> None:
         """Somebody came to wait, or waits no longer: everybody may see and approve it."""
-        waiting = tuple((each.id, each.name, each.words) for each in self.admissions.pending())
-        payload = topics.encode(PendingProfile(waiting)) if waiting else b""
-        self.gossiping.publish(topics.PENDING, payload)
+        if self._pending_due is None and not self._closed:
+            self._pending_due = self._loop.call_later(PENDING_AFTER_S, self._tell_pending)
         if text:
             self._watchers.tell(kind, text)
+
+    def _tell_pending(self) -> None:
+        self._pending_due = None
+        waiting = tuple((each.id, each.name, each.words) for each in self.admissions.pending())
+        payload = topics.encode(PendingProfile(waiting)) if waiting else b""
+        if payload != self._told_pending:
+            self._told_pending = payload
+            self.gossiping.publish(topics.PENDING, payload)
 
 
 def _discard(_sent: bool) -> None:

@@ -11,22 +11,25 @@ from meshwit import __version__
 from meshwit.bench.capabilities import capabilities
 from meshwit.bench.cores import usable_cores
 from meshwit.peer.control.options import UpOptions
-from meshwit.peer.mesh.profile import MemberProfile, plain
+from meshwit.peer.mesh.profile import MemberProfile, encode, plain
 from meshwit.peer.wire.handshake import PROTOCOL, PROTOCOL_MIN
 from meshwit.plugins.discovery import GROUP, installed
+from meshwit.records import RECORD_BYTES_MAX
 
 _OS_NAMES: Final = {"Darwin": "macOS"}
+_ADDRESSES_BYTES: Final = 2048
+"""Room for the addresses, which come later and change."""
 
 
 def portrait(options: UpOptions, name: str, device: str, port: int, chain: bytes) -> MemberProfile:
     """The profile, all but the addresses. Asks drivers and imports controllers: some tenths of a second.
 
     Raises:
-        ValueError: a property of the owner's has a name that cannot be one.
+        ValueError: a property of the owner's has a name that cannot be one, or they are too long to be told.
         BrokenController, ControllerClash: an installed controller cannot be used.
     """
     found = capabilities(options.properties)
-    return MemberProfile(
+    profile = MemberProfile(
         name=name,
         chain=chain,
         device=device,
@@ -40,6 +43,12 @@ def portrait(options: UpOptions, name: str, device: str, port: int, chain: bytes
         when=options.when,
         open=options.open,
     )
+    length = len(encode(profile))
+    if length > RECORD_BYTES_MAX - _ADDRESSES_BYTES:
+        raise ValueError(
+            f"what this device would tell of itself has {length} bytes: use fewer or shorter properties and controllers"
+        )
+    return profile
 
 
 def controller_versions() -> dict[str, str]:

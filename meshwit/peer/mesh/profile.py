@@ -8,11 +8,13 @@ peer sent is checked here once: texts are cut, numbers kept in range.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Final, TypeVar
 
 import msgspec
 
 from meshwit.bench.requirements import is_name
+from meshwit.peer.trust.certificates import clean_name
 
 MEMBER: Final = "member"
 SCORE: Final = "score"
@@ -95,7 +97,12 @@ def decode(payload: bytes, form: type[P]) -> P | None:
             numbers = (profile.free_slots, profile.busy_cores, profile.memory_free, profile.jobs)
             if not all(0 <= value < 2**62 for value in numbers):
                 return None
-            return msgspec.structs.replace(profile, resting=plain(profile.resting))
+            return msgspec.structs.replace(
+                profile,
+                battery=_within(profile.battery, 0.0, 1.0),
+                temperature_c=_within(profile.temperature_c, -273.0, 1000.0),
+                resting=plain(profile.resting),
+            )
         case PendingProfile():
             waiting = tuple(
                 (plain(each), plain(name, 64), plain(words, 64)) for each, name, words in profile.waiting[:PENDING_MAX]
@@ -110,20 +117,25 @@ def plain(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
     return shown if len(text) <= length_max else f"{shown[:-1]}…"
 
 
+def _within(value: float | None, least: float, most: float) -> float | None:
+    """A number that can be so; what is none, or not a number, was not told."""
+    return value if value is not None and least <= value <= most else None
+
+
 def _member(profile: MemberProfile) -> MemberProfile | None:
     if not 0 <= profile.port < 65536 or not profile.name or not 0 <= profile.slots < 100_000:
         return None
     capabilities = {
         name: plain(value) if isinstance(value, str) else value
         for name, value in list(profile.capabilities.items())[:CAPABILITIES_MAX]
-        if len(name) <= TEXT_LENGTH_MAX and is_name(name)
+        if len(name) <= TEXT_LENGTH_MAX and is_name(name) and not (isinstance(value, float) and not isfinite(value))
     }
     controllers = {
         plain(name): plain(version, 50) for name, version in list(profile.controllers.items())[:CONTROLLERS_MAX]
     }
     return msgspec.structs.replace(
         profile,
-        name=plain(profile.name, 64),
+        name=clean_name(profile.name),
         device=plain(profile.device, 64),
         addresses=tuple(plain(each, 64) for each in profile.addresses[:ADDRESSES_MAX]),
         meshwit=plain(profile.meshwit, 50),

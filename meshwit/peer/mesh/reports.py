@@ -21,9 +21,9 @@ def is_worth_telling(told: LoadProfile | None, now: LoadProfile, age_s: float) -
         return True
     if age_s < SPACING_S:
         return False
-    if (told.free_slots, told.jobs, told.resting, told.plugged_in) != (
-        now.free_slots, now.jobs, now.resting, now.plugged_in,
-    ):  # fmt: skip
+    if (told.free_slots, told.jobs, bool(told.resting), told.plugged_in) != (
+        now.free_slots, now.jobs, bool(now.resting), now.plugged_in,
+    ):  # fmt: skip  # the reason has numbers that change all the time, such as the charge of a battery
         return True
     return (
         abs(told.busy_cores - now.busy_cores) > max(1.0, told.busy_cores / 4)

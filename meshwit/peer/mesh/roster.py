@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Final
 
 from meshwit.bench.scores import decode_scores
 from meshwit.ids import PeerId
@@ -10,7 +12,11 @@ from meshwit.peer.control.api import PendingView
 from meshwit.peer.mesh import profile
 from meshwit.peer.mesh.profile import LoadProfile, MemberProfile, PendingProfile
 from meshwit.peer.mesh.view import Known
+from meshwit.peer.rates import Unit, decode_rates
 from meshwit.peer.trust.certificates import Chain, decode_chain
+
+TOPICS: Final = (profile.MEMBER, profile.LOAD, profile.SCORE, profile.RATES, profile.PENDING)
+"""What is read here. Of others nothing is kept: their owners may be out of view, and nobody would forget them."""
 
 
 class Told:
@@ -22,7 +28,7 @@ class Told:
         self.member: MemberProfile | None = None
         self.load: LoadProfile | None = None
         self.scores: Mapping[str, float] = {}
-        self.rates: Mapping[str, str] = {}
+        self.rates: Mapping[str, tuple[float, Unit]] = {}
         self.pending = PendingProfile()
 
 
@@ -34,6 +40,8 @@ class Roster:
 
     def learn(self, peer: PeerId, topic: str, payload: bytes) -> None:
         """Takes the payload of a record, an empty one withdraws what was told; topics of others are passed over."""
+        if topic not in TOPICS:
+            return
         told = self._told.setdefault(peer, Told())
         match topic:
             case profile.MEMBER:
@@ -42,6 +50,8 @@ class Roster:
                 told.load = profile.decode(payload, LoadProfile)
             case profile.SCORE:
                 told.scores = decode_scores(payload) if payload else {}
+            case profile.RATES:
+                told.rates = {profile.plain(name): rate for name, rate in decode_rates(payload).items()}
             case profile.PENDING:
                 told.pending = profile.decode(payload, PendingProfile) or PendingProfile()
 
@@ -61,7 +71,12 @@ class Roster:
 
     def chains(self) -> dict[PeerId, Chain]:
         """The certificates of all whose profile is known."""
-        return {peer: decode_chain(told.member.chain) for peer, told in self._told.items() if told.member is not None}
+        found = {}
+        for peer, told in self._told.items():
+            if told.member is not None:
+                with suppress(ValueError):  # gossip has judged it before; it must not end what asks for all
+                    found[peer] = decode_chain(told.member.chain)
+        return found
 
     def pending(self) -> Iterator[tuple[PeerId, PendingView]]:
         """Who waits to be let in, and at which member."""

@@ -17,6 +17,7 @@ from meshwit.peer.mesh.address_book import DEFAULT_PORT, AddressBookFile, resolv
 from meshwit.peer.mesh.belonging import enter_open_mesh
 from meshwit.peer.mesh.discovery import Discovery
 from meshwit.peer.mesh.keeper import MembershipKeeper
+from meshwit.peer.mesh.merging import GATHER_S, Strangers
 from meshwit.peer.mesh.sightings import Sighting, mesh_hash
 from meshwit.peer.trust.join_effects import Joined
 from meshwit.peer.wire.addresses import Address, address_text
@@ -31,18 +32,20 @@ LOOK_EVERY_S: Final = 3.0
 """At whether somebody is linked, and at the other open meshes."""
 TRIES_MAX: Final = 8
 """Dials at the same time for what was seen or is remembered; further ones wait for the next round."""
-STRANGERS_MAX: Final = 64
-"""Other meshes that are remembered as near."""
+LOOK_NEW_EVERY_S: Final = 0.5
+"""The same while the own mesh is new and another one is near."""
 
 
 class Seeker:
     """Seeks from `start` to `close`.
 
     Args:
+        may_merge: whether this peer would give up a mesh of its own for another open one.
         spawn: runs a coroutine as long as the peer lives.
         addresses_of: where a peer may listen.
         tell: an event for who watches: kind and text.
         is_alone: whether this peer made its mesh and nobody else is in it.
+        is_new: whether its mesh is so new that all who are in it would give it up.
     """
 
     def __init__(
@@ -52,11 +55,12 @@ class Seeker:
         book_file: AddressBookFile,
         name: str,
         *,
-        lets_all_in: bool,
+        may_merge: bool,
         spawn: Callable[[Coroutine[Any, Any, object]], None],
         addresses_of: Callable[[PeerId], Sequence[Address]],
         tell: Callable[[str, str], None],
         is_alone: Callable[[], bool],
+        is_new: Callable[[], bool],
     ) -> None:
         self.discovery = Discovery(self._sighted)
         self.on_merge: Callable[[Joined], None] = lambda _joined: None
@@ -65,15 +69,17 @@ class Seeker:
         self._links = links
         self._book_file = book_file
         self._name = name
-        self._lets_all_in = lets_all_in
+        self._may_merge = may_merge
         self._spawn = spawn
         self._addresses_of = addresses_of
         self._tell = tell
         self._is_alone = is_alone
+        self._is_new = is_new
         self._hosts: list[Address] = []
-        self._strangers: dict[str, Sighting] = {}
+        self._strangers = Strangers()
         self._trying = 0
         self._merging = False
+        self._closed = False
 
     async def start(self, port: int, hosts: Sequence[Address]) -> None:
         """Begins. `hosts` were named: by the owner, an invite, or who let this peer in."""
@@ -84,11 +90,12 @@ class Seeker:
 
     async def close(self) -> None:
         """Stops."""
+        self._closed = True
         await self.discovery.close()
 
     def others(self) -> list[str]:
         """Meshes that are near and not ours, by where they were seen."""
-        return [address_text(each.addresses[0]) for each in self._strangers.values() if each.addresses]
+        return [address_text(each.addresses[0]) for each in self._strangers.sightings if each.addresses]
 
     async def _seek_for_ever(self) -> None:
         pause_s, longest_s = SEEK_EVERY_S
@@ -100,9 +107,9 @@ class Seeker:
             elif now >= due:
                 self._seek()
                 due, pause_s = now + pause_s, min(2 * pause_s, longest_s)
-            for sighting in list(self._strangers.values()):
-                self._consider_merging(sighting, at_once=False)
-            await asyncio.sleep(LOOK_EVERY_S if self._links.links else min(pause_s, LOOK_EVERY_S))
+            self._consider_merging()
+            linked_s = LOOK_NEW_EVERY_S if self._strangers.sightings and self._is_new() else LOOK_EVERY_S
+            await asyncio.sleep(linked_s if self._links.links else min(pause_s, linked_s))
 
     def _seek(self) -> None:
         """Tries all that is known."""
@@ -119,9 +126,8 @@ class Seeker:
 
     def _sighted(self, sighting: Sighting) -> None:
         if sighting.mesh_hash != mesh_hash(self._keeper.mesh):
-            if sighting.mesh_hash in self._strangers or len(self._strangers) < STRANGERS_MAX:
-                self._strangers[sighting.mesh_hash] = sighting
-            self._consider_merging(sighting, at_once=True)
+            self._strangers.seen(sighting, time.monotonic())
+            asyncio.get_running_loop().call_later(GATHER_S, self._consider_merging)
             return
         linked = {link.address[0] for link in self._links.links.values()}
         if not any(host in linked for host, _ in sighting.addresses) or len(self._links.links) < 2:
@@ -153,7 +159,8 @@ class Seeker:
         try:
             link = await self._links.connect(None, await resolve(address))
         except (OSError, LinkError) as error:
-            self._tell("unreachable", f"{address_text(address)}: {error}")
+            where, why = address_text(address), str(error)
+            self._tell("unreachable", why if where in why else f"{where}: {why}")
         else:
             self._book_file.book.named(address, time.time())
             self._book_file.changed()
@@ -161,23 +168,26 @@ class Seeker:
 
     # --- two meshes made at the same time ----------------------------------------------------------------------
 
-    def _consider_merging(self, sighting: Sighting, *, at_once: bool) -> None:
-        """Two open meshes that were made at the same time are to become one, if one of them has a single member.
-
-        Of two such the one with the higher hash gives up at once. The other waits for that, and gives up where it is
-        not answered so: then it is the one that stands alone.
-        """
-        higher = sighting.mesh_hash < mesh_hash(self._keeper.mesh)
-        if self._lets_all_in and not self._merging and self._is_alone() and (higher or not at_once):
+    def _consider_merging(self) -> None:
+        if not self._merging and not self._closed and self._better() is not None:
             self._merging = True
-            self._spawn(self._merge(sighting))
+            self._spawn(self._merge())
 
-    async def _merge(self, sighting: Sighting) -> None:
+    def _better(self) -> Sighting | None:
+        if not self._may_merge:
+            return None
+        own = mesh_hash(self._keeper.mesh)
+        return self._strangers.better(own, time.monotonic(), alone=self._is_alone(), new=self._is_new())
+
+    async def _merge(self) -> None:
         try:
-            joined = await enter_open_mesh(
-                self._links.open_join, self._keeper.signer, self._name, sighting.addresses
-            )  # fmt: skip
-            if joined is not None and self._is_alone():
-                self.on_merge(joined)
+            while (sighting := self._better()) is not None:
+                joined = await enter_open_mesh(
+                    self._links.open_join, self._keeper.signer, self._name, sighting.addresses
+                )  # fmt: skip
+                if joined is not None and joined.membership.mesh != self._keeper.mesh and self._better() is not None:
+                    self.on_merge(joined)
+                    return
+                self._strangers.refused(sighting.mesh_hash, time.monotonic())
         finally:
             self._merging = False

@@ -10,10 +10,13 @@ import asyncio
 import errno
 import os
 import platform
+import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
+
+import msgspec
 
 from meshwit import __version__
 from meshwit.peer.control.api import PeerApi
@@ -22,12 +25,12 @@ from meshwit.peer.control.server import ControlServer
 from meshwit.peer.mesh.address_book import AddressBookFile, listening_ports
 from meshwit.peer.mesh.belonging import Belonging, Search
 from meshwit.peer.mesh.keeper import MembershipKeeper
-from meshwit.peer.mesh.kept import Kept, device_id, load_kept, save_kept
+from meshwit.peer.mesh.kept import Kept, device_id, load_kept, ports_beside, save_kept
 from meshwit.peer.mesh.parts import Parts
 from meshwit.peer.mesh.portrait import portrait
 from meshwit.peer.mesh.profile import MemberProfile
 from meshwit.peer.mesh.watchers import Watchers
-from meshwit.peer.trust.certificates import clean_name
+from meshwit.peer.trust.certificates import NAME_LENGTH_MAX, clean_name, expelled_in
 from meshwit.peer.trust.files import write_private
 from meshwit.peer.trust.invites import read_token
 from meshwit.peer.trust.membership import Membership
@@ -37,11 +40,13 @@ from meshwit.peer.wire.datagrams import Datagrams
 from meshwit.peer.wire.handshake import PeerInfo
 from meshwit.peer.wire.links import Links
 from meshwit.peer.wire.sealing import SALT_BYTES, Sealer
+from meshwit.peer.wire.sockets import bound_sockets
 from meshwit.peer.wire.tls import self_signed
 from meshwit.plugins.discovery import BrokenController
 from meshwit.plugins.registry import ControllerClash
 
 HOSTS: Final = ("0.0.0.0", "::")
+LOOPBACK: Final = "127.0.0.1"
 
 
 @asynccontextmanager
@@ -62,6 +67,7 @@ async def running_parts(
     membership = profile.load_membership()
     if membership is not None:
         _check_member(membership, options)
+        membership = msgspec.structs.replace(membership, open=options.open)
     name = options.name or kept.name
     if not profile.certificate_file.exists():
         write_private(profile.certificate_file, self_signed(profile.key.private_pem()))
@@ -84,16 +90,17 @@ async def running_parts(
         stack.callback(datagrams.close)
         belonging = Belonging(membership) if membership is not None else None
         if belonging is None:
+            _check_port(options.port)  # before a mesh is made or joined for nothing
             search = Search(home, profile, options, prompt, links.open_join, name or host_name())
             belonging = await search.belong()
-            keeper.adopt(belonging.membership)
+            keeper.adopt(msgspec.structs.replace(belonging.membership, open=options.open))
         if belonging.told:
             prompt.say(belonging.told)
         port = await _listen(links, datagrams, options.port, kept.port)
         save_kept(profile.folder, Kept(name, port))
         try:
             member = await asyncio.to_thread(
-                portrait, options, name or belonging.membership.name, device_id(home.folder), port, keeper.chain
+                portrait, options, called(name, belonging.membership.name), device_id(home.folder), port, keeper.chain
             )
         except (ValueError, BrokenController, ControllerClash) as error:
             raise UpError(str(error)) from error
@@ -110,11 +117,21 @@ async def running_parts(
         )
         parts.on_member = lambda told: about.__setitem__(slice(None), [told])
         stack.push_async_callback(parts.close)
-        await parts.start([*belonging.contacts, *contacts])
+        beside = [(LOOPBACK, each) for each in ports_beside(profile.folder)]
+        await parts.start([*belonging.contacts, *contacts, *beside])
         control = ControlServer(api, profile.folder)
         await control.start()
         stack.push_async_callback(control.close)
         yield parts
+
+
+def called(wanted: str, certified: str) -> str:
+    """What a member is called: as its owner wants, with the number that its certificate added to tell it apart."""
+    if not wanted:
+        return certified
+    name = clean_name(wanted)
+    stem, _, number = certified.rpartition("-")
+    return certified if number.isdecimal() and stem == name[: NAME_LENGTH_MAX - 6] else name
 
 
 def host_name() -> str:
@@ -125,7 +142,7 @@ def host_name() -> str:
 def _check_member(membership: Membership, options: UpOptions) -> None:
     """Raises UpError where a member was asked for what only a stranger can do, or is none any more."""
     name = membership.mesh_name
-    if membership.id in membership.expelled:
+    if expelled_in(membership.chain, membership.expelled) is not None:
         raise UpError(
             f"this device was expelled from {name}",
             "it can only come back as a new device: meshwit leave, then meshwit up",
@@ -143,6 +160,23 @@ def _check_member(membership: Membership, options: UpOptions) -> None:
             )
 
 
+def _check_port(wanted: int) -> None:
+    """Raises UpError if something has the port that was asked for."""
+    try:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            for each in bound_sockets(HOSTS, wanted, kind):
+                each.close()
+    except OSError as error:
+        raise _port_error(wanted, error) from error
+
+
+def _port_error(wanted: int, problem: OSError | None) -> UpError:
+    reason = problem.strerror or problem if problem else ""
+    if wanted:
+        return UpError(f"port {wanted} cannot be used: {reason}", "choose another one with --port, or leave it out")
+    return UpError(f"no port can be used: {reason}")
+
+
 async def _listen(links: Links, datagrams: Datagrams, wanted: int, before: int) -> int:
     """One port for TCP and UDP: the one asked for, or the one used before, or the first that is free."""
     ports = [wanted] if wanted else [*([before] if before else []), *listening_ports()]
@@ -156,7 +190,4 @@ async def _listen(links: Links, datagrams: Datagrams, wanted: int, before: int) 
         except OSError as error:
             problem = error
         datagrams.close()
-    reason = problem.strerror or problem if problem else ""
-    if wanted:
-        raise UpError(f"port {wanted} cannot be used: {reason}", "choose another one with --port, or leave it out")
-    raise UpError(f"no port can be used: {reason}")
+    raise _port_error(wanted, problem)

@@ -10,6 +10,7 @@ import msgspec
 from meshwit.ids import PeerId, short
 from meshwit.peer.control.api import PeerView
 from meshwit.peer.mesh.profile import LoadProfile, MemberProfile
+from meshwit.peer.rates import Unit, rate_text
 
 STATE_ORDER: Final = ("alive", "suspect", "left", "dead")
 
@@ -28,7 +29,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     member: MemberProfile | None = None
     scores: Mapping[str, float] = {}
     load: LoadProfile | None = None
-    rates: Mapping[str, str] = {}
+    rates: Mapping[str, tuple[float, Unit]] = {}
     round_trip_s: float | None = None
     heard_s: float | None = None
     address: str = ""
@@ -41,7 +42,8 @@ def peer_views(known: Iterable[Known], own_version: str) -> list[PeerView]:
     peers = list(known)
     working = {one.id: _throughput(one) for one in peers if one.state in ("alive", "suspect")}
     total = sum(working.values())
-    views = [_view(one, working.get(one.id, 0.0) / total if total else 0.0, own_version) for one in peers]
+    own = next((one.member.controllers for one in peers if one.me and one.member), {})
+    views = [_view(one, working.get(one.id, 0.0) / total if total else 0.0, own_version, own) for one in peers]
     return sorted(views, key=lambda view: (not view.me, STATE_ORDER.index(view.state), -view.score, view.name, view.id))
 
 
@@ -49,7 +51,9 @@ def named(name: str, peers: Iterable[PeerView]) -> list[PeerView]:
     """The peers that a name, id, short id or the unique beginning of one means; exact matches exclude others."""
     wanted = name.strip().lower()
     everyone = list(peers)
-    exact = [one for one in everyone if wanted in (one.name.lower(), one.id, short(one.id))]
+    # Ids first: they are nobody's choice, so nobody hides behind the id of another as a name.
+    exact = [one for one in everyone if wanted in (one.id, short(one.id))]
+    exact = exact or [one for one in everyone if wanted == one.name.lower()]
     if exact or not wanted:
         return exact
     begun = [one for one in everyone if one.name.lower().startswith(wanted)]
@@ -60,15 +64,16 @@ def _throughput(one: Known) -> float:
     """What a peer adds to the whole: its score, by the part of its cores that its owner gives."""
     if one.member is None or (one.load is not None and one.load.resting):
         return 0.0
-    cores = one.member.capabilities.get("cpu.cores", 0)
-    given = min(1.0, one.member.slots / cores) if isinstance(cores, int) and cores > 0 else 1.0
+    cores = _whole(one.member.capabilities.get("cpu.cores"))
+    given = min(1.0, one.member.slots / cores) if cores else 1.0
     return one.scores.get("score", 0.0) * given
 
 
-def _view(one: Known, share: float, own_version: str) -> PeerView:
+def _view(one: Known, share: float, own_version: str, own_controllers: Mapping[str, str]) -> PeerView:
     view = PeerView(
         id=one.id, name=one.remembered_name or short(one.id), me=one.me, state=one.state, share=share,
-        round_trip_s=one.round_trip_s, seen_s=one.heard_s, address=one.address, rates=dict(one.rates),
+        round_trip_s=one.round_trip_s, seen_s=one.heard_s, address=one.address,
+        rates={activity: rate_text(*rate) for activity, rate in sorted(one.rates.items())},
     )  # fmt: skip
     if one.member is not None:
         view = _with_member(view, one.member)
@@ -81,20 +86,19 @@ def _view(one: Known, share: float, own_version: str) -> PeerView:
             view, free_slots=load.free_slots, busy_cores=load.busy_cores, battery=load.battery,
             plugged_in=load.plugged_in, temperature_c=load.temperature_c, jobs=load.jobs,
         )  # fmt: skip
-    return msgspec.structs.replace(view, note=_note(one, view, own_version))
+    return msgspec.structs.replace(view, note=_note(one, view, own_version, own_controllers))
 
 
 def _with_member(view: PeerView, member: MemberProfile) -> PeerView:
     capabilities = member.capabilities
-    cores, memory = capabilities.get("cpu.cores", 0), capabilities.get("memory", 0)
-    count = capabilities.get("gpu.count", 0)
+    count = _whole(capabilities.get("gpu.count"))
     name = capabilities.get("gpu.name")
-    times = f"{count} x " if isinstance(count, int) and count > 1 else ""
+    times = f"{count} x " if count > 1 else ""
     return msgspec.structs.replace(
         view,
         name=member.name,
-        cores=cores if isinstance(cores, int) else 0,
-        memory=memory if isinstance(memory, int) else 0,
+        cores=_whole(capabilities.get("cpu.cores")),
+        memory=_whole(capabilities.get("memory")),
         gpus=[f"{times}{name}"] if isinstance(name, str) else [],
         slots=member.slots,
         version=member.meshwit,
@@ -104,12 +108,25 @@ def _with_member(view: PeerView, member: MemberProfile) -> PeerView:
     )
 
 
-def _note(one: Known, view: PeerView, own_version: str) -> str:
+def _whole(value: object) -> int:
+    """A count as a peer tells it of itself; 0 if it is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+
+
+def _note(one: Known, view: PeerView, own_version: str, own_controllers: Mapping[str, str]) -> str:
     notes = []
     if one.load is not None and one.load.resting and one.state in ("alive", "suspect"):
         notes.append(one.load.resting)
     if view.version and own_version and view.version != own_version:
-        notes.append(f"runs meshwit {view.version}")
+        notes.append(f"runs meshwit {view.version}: pip install -U meshwit makes the versions the same")
+    else:
+        others = [
+            f"{name} {version}"
+            for name, version in view.controllers.items()
+            if version != own_controllers.get(name, version)
+        ]
+        if others:
+            notes.append(f"has {', '.join(others[:3])}, other versions than here")
     if one.member is not None and one.member.open:
         notes.append("lets everybody in")
     return "; ".join(notes)

@@ -18,6 +18,7 @@ class Watchers:
 
     def __init__(self) -> None:
         self._queues: set[asyncio.Queue[MeshEvent | None]] = set()
+        self._closed = False
 
     def tell(self, kind: str, text: str, peer: str = "") -> None:
         """Something has happened."""
@@ -29,10 +30,16 @@ class Watchers:
             else:
                 queue.put_nowait(event)
 
-    async def subscribe(self) -> AsyncIterator[MeshEvent]:
+    def subscribe(self) -> AsyncIterator[MeshEvent]:
         """Events from now on; ends with the peer, or when they are not taken."""
         queue: asyncio.Queue[MeshEvent | None] = asyncio.Queue()
-        self._queues.add(queue)
+        if self._closed:
+            queue.put_nowait(None)
+        else:
+            self._queues.add(queue)
+        return self._events(queue)
+
+    async def _events(self, queue: asyncio.Queue[MeshEvent | None]) -> AsyncIterator[MeshEvent]:
         try:
             while (event := await queue.get()) is not None:
                 yield event
@@ -40,7 +47,8 @@ class Watchers:
             self._queues.discard(queue)
 
     def close(self) -> None:
-        """Ends all."""
+        """Ends all, and whoever comes later at once."""
+        self._closed = True
         for queue in self._queues:
             queue.put_nowait(None)
         self._queues.clear()

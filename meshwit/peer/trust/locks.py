@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -30,9 +31,9 @@ class FileLock:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise TrustError(
-                f"{path} cannot be opened ({error.strerror})", "does it belong to another user?"
-            ) from error
+            protected = error.errno == errno.EROFS
+            hint = "set MESHWIT_HOME to another folder" if protected else "does it belong to another user?"
+            raise TrustError(f"{path} cannot be opened ({error.strerror})", hint) from error
         try:
             _lock(handle)
         except (BlockingIOError, PermissionError):

@@ -19,7 +19,15 @@ from typing import Final
 import msgspec
 import platformdirs
 
-from meshwit.peer.trust.certificates import DEPTH_MAX, Kind, chain_fault, clean_name, issue, unique_name
+from meshwit.peer.trust.certificates import (
+    DEPTH_MAX,
+    Kind,
+    chain_fault,
+    clean_name,
+    expelled_in,
+    issue,
+    unique_name,
+)
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.files import private_folder, read_private, write_private
 from meshwit.peer.trust.keys import KEY_FILE, DeviceKey, Entropy
@@ -95,6 +103,17 @@ class Profile:
         for path in (self.key_file, self.certificate_file):
             path.unlink(missing_ok=True)
 
+    def leave(self) -> Membership | None:
+        """Ends the membership, and returns it. Of one that was expelled the key goes too: it is refused for ever."""
+        membership = self.load_membership()
+        if membership is None:
+            return None
+        if expelled_in(membership.chain, membership.expelled) is None:
+            self.forget_membership()
+        else:
+            self.forget_key()
+        return membership
+
     def release(self) -> None:
         """Lets another process have the profile."""
         self._lock.release()
@@ -160,6 +179,41 @@ class Home:
         adopted = msgspec.structs.replace(membership, chain=(*membership.chain, certificate))
         profile.save_membership(adopted)
         return adopted
+
+    def memberships(self) -> list[Membership]:
+        """Of all profiles, held or not. Raises TrustError if a file is damaged."""
+        return [found for name in self._names() if (found := read_membership(self._peers / name)) is not None]
+
+    def leave(self, entropy: Entropy = os.urandom) -> list[Membership]:
+        """Ends the memberships of all profiles that no running peer holds, as `Profile.leave` does; returns them.
+
+        Raises:
+            TrustError: a file is damaged.
+        """
+        left = []
+        for name in self._names():
+            profile = self._take(name, entropy)
+            if profile is None:
+                continue
+            with profile:
+                membership = profile.leave()
+                if membership is not None:
+                    left.append(membership)
+        return left
+
+    def renew(self, entropy: Entropy = os.urandom) -> None:
+        """Makes new devices of the profiles that are in no mesh: who was expelled after it had left needs that.
+
+        Raises:
+            TrustError: a file is damaged.
+        """
+        for name in self._names():
+            profile = self._take(name, entropy)
+            if profile is None:
+                continue
+            with profile:
+                if profile.load_membership() is None:
+                    profile.forget_key()
 
     def _members(self, now: float) -> Iterator[tuple[DeviceKey, Membership]]:
         """The profiles that may certify others."""

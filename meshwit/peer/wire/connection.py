@@ -177,7 +177,7 @@ class Connection(asyncio.Protocol):
         """Closes once what waits is sent, at the latest after `close_s`. Nothing is taken or sent from now on."""
         if self._transport is None:
             self.abort()
-        elif not self._finishing:
+        elif not self._finishing and not self._gone.done():
             self._finishing = True
             self._timer("close", self._settings.close_s, self.abort)
             self._flush()

@@ -93,6 +93,8 @@ class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
         datagram_counter: where the counter of its datagrams stands; smaller ones are replays.
         instance: random, another one at each start of the program.
         protocol: the version that both speak.
+        chain: the certificates by which it was admitted, to be judged again when somebody is expelled; empty for a
+            device that wants to join.
     """
 
     id: PeerId
@@ -104,6 +106,7 @@ class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
     datagram_counter: int = 0
     instance: bytes = b""
     protocol: int = PROTOCOL
+    chain: bytes = b""
 
 
 _DECODER: Final = msgspec.msgpack.Decoder(Message)
@@ -207,8 +210,11 @@ class _Side:
     def _next(self, message: Hello | Challenge | Proof | Ready) -> list[Effect]:
         raise NotImplementedError
 
-    def _about(self) -> About:
+    def _about(self, purpose: Purpose) -> About:
+        """All of it is for members; a stranger at either end of a joining is told a name."""
         info = self._info
+        if purpose == "join":
+            return About(info.name)
         return About(info.name, info.version, info.controllers, info.addresses, info.datagram_counter)
 
     def _refuse(self, kind: ErrorKind, message: str, hint: str = "") -> list[Effect]:
@@ -235,7 +241,7 @@ class _Side:
             case _:
                 return Failed("protocol", f"{who} refuses: {text}")
 
-    def _proved_info(self, key: bytes, about: About, instance: bytes, protocol: int) -> PeerInfo:
+    def _proved_info(self, key: bytes, about: About, instance: bytes, protocol: int, chain: bytes) -> PeerInfo:
         return PeerInfo(
             id=peer_id(key),
             key=key,
@@ -248,6 +254,7 @@ class _Side:
             datagram_counter=max(0, min(about.datagram_counter, 2**63)),
             instance=instance[:INSTANCE_BYTES],
             protocol=protocol,
+            chain=chain,
         )
 
     def _not_admitted(self, why: str) -> list[Effect]:
@@ -298,7 +305,8 @@ class ClientHandshake(_Side):
         assert isinstance(message, Ready) and self._challenge is not None
         self.state = State.PROVED
         challenge = self._challenge
-        info = self._proved_info(challenge.key, message.about, challenge.instance, challenge.protocol)
+        chain = challenge.chain if self._purpose == "member" else b""
+        info = self._proved_info(challenge.key, message.about, challenge.instance, challenge.protocol, chain)
         return [Proved(info, self._purpose)]
 
     def _prove(self, challenge: Challenge) -> list[Effect]:
@@ -324,7 +332,8 @@ class ClientHandshake(_Side):
         self.state = State.AWAIT_READY
         self._challenge = challenge
         chain = self._authority.chain if self._purpose == "member" else b""
-        return [Send(_ENCODER.encode(Proof(signer.sign(_CLIENT_LABEL + signed), chain, self._about(), self._gone)))]
+        about = self._about(self._purpose)
+        return [Send(_ENCODER.encode(Proof(signer.sign(_CLIENT_LABEL + signed), chain, about, self._gone)))]
 
     @property
     def connection_id(self) -> bytes:
@@ -412,8 +421,9 @@ class ServerHandshake(_Side):
             if why:
                 return self._not_admitted(why)
         self.state = State.PROVED
-        info = self._proved_info(hello.key, proof.about, hello.instance, self._protocol)
-        return [Send(_ENCODER.encode(Ready(self._about()))), Proved(info, hello.purpose, proof.gone)]
+        chain = proof.chain if member else b""
+        info = self._proved_info(hello.key, proof.about, hello.instance, self._protocol, chain)
+        return [Send(_ENCODER.encode(Ready(self._about(hello.purpose)))), Proved(info, hello.purpose, proof.gone)]
 
 
 def covered(

@@ -59,6 +59,11 @@ class JoinStream:
         """The host at the other end."""
         return self._connection.remote[0]
 
+    @property
+    def ended(self) -> bool:
+        """Whether either side has closed it."""
+        return self._end is not None
+
     def send(self, payload: bytes) -> bool:
         """Queues a message; False if the stream is closed. Raises ValueError if it is too long."""
         return self._connection.send(Channel.JOIN, payload)

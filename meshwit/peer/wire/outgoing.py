@@ -82,7 +82,12 @@ class Outgoing:
 
         async def attempt(sock: Any, address: Address) -> JoinStream:
             result: asyncio.Future[JoinStream] = asyncio.get_running_loop().create_future()
-            return await self._open(sock, address, result, lambda found: self._to_stream(found, result))
+            try:
+                return await self._open(sock, address, result, lambda found: self._to_stream(found, result))
+            except asyncio.CancelledError:  # called off just as the stream was there: nobody else would close it
+                if result.done() and not result.cancelled() and result.exception() is None:
+                    result.result().close()
+                raise
 
         return await self._attempts([address], None, attempt)
 
@@ -197,7 +202,7 @@ class Outgoing:
         except OSError as error:
             raise LinkError("unreachable", f"{where} broke off: {error.strerror or error}") from None
         finally:
-            if not result.done():
+            if not result.done() or result.cancelled():  # whoever is cancelled takes what it waits for with it
                 result.cancel()
                 connection.abort()
 

@@ -10,7 +10,7 @@ import pytest
 from small_mesh import NOW, chance, founded
 
 from meshwit.ids import peer_id
-from meshwit.peer.trust.certificates import Kind
+from meshwit.peer.trust.certificates import Kind, issue
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.locks import FileLock
 from meshwit.peer.trust.membership import admits, expel, found_mesh
@@ -152,6 +152,40 @@ def test_leaving_forgets_the_mesh_and_a_new_key_makes_a_new_device(home):
         again.forget_key()
     with home.profile() as fresh:
         assert fresh.key.id != profile.key.id
+
+
+def test_leaving_while_no_peer_runs_makes_a_new_device_only_of_one_that_was_expelled(home):
+    with home.profile() as ada, home.profile() as bob, home.profile() as cid:
+        mesh = member(ada)
+        certificate = issue(ada.key, mesh.mesh, bob.key.public_key, "bob", NOW)
+        chain = (*mesh.chain, certificate)
+        after, _ = expel(mesh, ada.key, bob.key.id, {bob.key.id: chain}, NOW, bytes(40))
+        bob.save_membership(msgspec.structs.replace(after, chain=chain))
+        member(cid, "cid")
+        before = [each.key.id for each in (ada, bob, cid)]
+        ada.release()
+        bob.release()
+        assert [each.mesh_name for each in home.leave()] == ["home", "home"]
+        assert cid.load_membership() is not None, "a running peer keeps its own"
+    profiles = [home.profile() for _ in range(3)]
+    assert [each.load_membership() is None for each in profiles] == [True, True, False]
+    assert [each.key.id == key for each, key in zip(profiles, before, strict=True)] == [True, False, True]
+    for each in profiles:
+        each.release()
+
+
+def test_a_device_in_no_mesh_may_become_another(home):
+    """One that was expelled after it had left is refused for its key, and has nothing that it could leave."""
+    with home.profile() as ada, home.profile() as bob:
+        member(ada)
+        before = [each.key.id for each in (ada, bob)]
+        bob.release()
+        home.renew()
+        ada.release()
+        home.renew()
+        with home.profile() as first, home.profile() as second:
+            assert first.key.id == before[0], "a member keeps its key"
+            assert second.key.id != before[1]
 
 
 def test_a_profile_that_was_given_back_is_not_written(home):

@@ -1,0 +1,484 @@
+"""The scheduler of one Grid step: which item runs where, so that every machine finishes at the same moment.
+
+Theory of operation. Items are pending until a peer with room gets some (`placement`), in batches that cost one message.
+What peers report makes rates (`estimates`) and those a forecast of when each slot is free (`forecast`). What lies wrong by
+that forecast is taken back, run twice or moved, and a silent peer loses its items (`rescue`). The books (`ledger`) know
+no policy. The three strategies differ in the first of these alone:
+
+- **Balanced** gives each peer its share by rate at once; what turns out wrong is taken back later.
+- **Queued** gives batches of equal length, one ahead for each slot.
+- **Adaptive** gives batches that shrink towards the end (weighted factoring), and sees to stragglers before the end.
+
+Nothing here knows a clock, a network or an activity. It never raises on what a peer reports: reports on items that are not
+the peer's are counted (`strays`) and otherwise ignored, except that a first result is welcome from anybody who had the item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from meshwit.ids import PeerId
+from meshwit.peer.sched.config import SchedulerConfig
+from meshwit.peer.sched.effects import Drop, Effect, Give, Share, StepDone, TakeBack
+from meshwit.peer.sched.estimates import RateModel, RatePrior
+from meshwit.peer.sched.explaining import reasons
+from meshwit.peer.sched.forecast import Forecast
+from meshwit.peer.sched.ledger import Holder, ItemState, Ledger, Reason
+from meshwit.peer.sched.pending import Pending
+from meshwit.peer.sched.placement import Placement, shares
+from meshwit.peer.sched.rescue import Rescue
+
+Strategy = Literal["Balanced", "Queued", "Adaptive"]
+STRATEGIES: Final = ("Balanced", "Queued", "Adaptive")
+_DECLINED_MAX: Final = 4
+_LOOKS_PER_TASK: Final = 10
+_LOOK_S_MIN: Final = 0.002
+
+
+class GridScheduler:
+    """Schedules the items 0, 1, 2, ... of one step.
+
+    Attributes:
+        strategy: how items are given out.
+        ledger: who has what.
+        strays: reports on items that were not the reporting peer's.
+    """
+
+    def __init__(
+        self,
+        strategy: str,
+        count: int,
+        works: Sequence[float] | None = None,
+        *,
+        complete: bool = True,
+        config: SchedulerConfig | None = None,
+    ) -> None:
+        """Nothing is given before `start`.
+
+        Args:
+            strategy: `Balanced`, `Queued` or `Adaptive`.
+            count: items known so far.
+            works: the estimated work of each, positive; None where nothing is estimated.
+            complete: no more will be appended.
+            config: numbers, where not the usual ones.
+
+        Raises:
+            ValueError: a strategy of another name, or estimates that are not one for each item.
+        """
+        if strategy not in STRATEGIES:
+            raise ValueError(f"there is no strategy {strategy!r}: {', '.join(STRATEGIES)}")
+        self.strategy = strategy
+        self.config = config or SchedulerConfig()
+        self.ledger = Ledger(count)
+        self.strays = 0
+        self._works = None if works is None else _checked(works, count)
+        self._count = count
+        self._complete = complete
+        self._started = self._done = False
+        self._pending = Pending(self._works, count)
+        self._rates = RateModel(self.config.window)
+        self._forecast = Forecast(self.config, self._rates, self._pending)
+        self._placement = Placement(self._forecast, shrinking=strategy == "Adaptive")
+        self._rescue = Rescue(self._forecast, self.ledger, early=strategy == "Adaptive")
+        self._rescue.total_work = self._pending.work
+        self._holders: dict[PeerId, Holder] = {}
+        self._next_look = float("inf")
+        self._looked_at = float("-inf")
+
+    # --- what happens -------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> list[Effect]:
+        """Give out the first items; peers that joined before share them."""
+        self._started = True
+        self._forecast.sum_up(now, force=True)
+        effects = self._give_shares(now) if self.strategy == "Balanced" else []
+        return effects + self._everyone(now)
+
+    def append(self, count: int, works: Sequence[float] | None, now: float) -> list[Effect]:
+        """More items; with estimates exactly if those at the start had some. Raises ValueError otherwise."""
+        if (works is None) != (self._works is None) and self._count:
+            raise ValueError("either all items of a step have estimates of their work, or none")
+        start = self._count
+        self._count += count
+        self.ledger.extend(count)
+        if works is None:
+            self._pending.add_range(start, self._count)
+        else:
+            more = _checked(works, count)
+            self._works = more if self._works is None else np.concatenate((self._works, more))
+            free = (item for item, state in enumerate(self.ledger.states) if state == ItemState.PENDING)
+            self._pending = self._forecast.pending = Pending(self._works, self._count, free)
+        self._rescue.total_work += float(count) if works is None else float(sum(works))
+        return self._everyone(now)
+
+    def close(self, now: float) -> list[Effect]:
+        """No more items will come."""
+        self._complete = True
+        return self._end()
+
+    def peer_joined(self, peer: PeerId, slots: int, prior: RatePrior, now: float) -> list[Effect]:
+        """A peer offers slots."""
+        effects = self.peer_left(peer, now) if peer in self._holders else []
+        holder = self.ledger.join(peer, slots, self._rates.add(prior), now)
+        self._holders[peer] = holder
+        self._forecast.holders.append(holder)
+        return effects + self._everyone(now)
+
+    def slots_changed(self, peer: PeerId, slots: int, now: float) -> list[Effect]:
+        """A peer offers another number of slots; what runs, runs on."""
+        holder = self._holders.get(peer)
+        if holder is None:
+            return []
+        holder.slots = slots
+        holder.free_at = None
+        effects: list[Effect] = []
+        if slots == 0:
+            effects = self._give_back_queue(holder)
+        return effects + self._everyone(now)
+
+    def peer_left(self, peer: PeerId, now: float) -> list[Effect]:
+        """A peer is gone; what it had not reported goes elsewhere."""
+        holder = self._holders.pop(peer, None)
+        if holder is None:
+            return []
+        self._rescue.give_up(holder, now, gone=True)
+        abandoned = self.ledger.abandoned
+        for item in [item for item, ghost in abandoned.items() if ghost is holder]:
+            del abandoned[item]
+        self._forecast.holders.remove(holder)
+        self._rates.remove(holder.rate)
+        return self._everyone(now)
+
+    def batch_started(self, peer: PeerId, batch: int, now: float) -> list[Effect]:
+        """A peer began with a batch."""
+        holder = self._holders.get(peer)
+        known = self.ledger.batches.get(batch)
+        if holder is None or known is None or known.owner is not holder:
+            return []
+        self._hear(holder, now)
+        self.ledger.begun(known, now)
+        return []
+
+    def finished(self, peer: PeerId, items: Sequence[int], seconds: Sequence[float], now: float) -> list[Effect]:
+        """A peer ended items; `seconds` is how long each took there."""
+        holder = self._holders.get(peer)
+        if holder is None:
+            self.strays += len(items)
+            return []
+        self._hear(holder, now)
+        effects: list[Effect] = []
+        fresh = self._settle(holder, items, ItemState.FINISHED, now, effects)
+        if len(fresh) == len(items):
+            taken: Sequence[float] = seconds
+        else:
+            index = {item: place for place, item in enumerate(items)}
+            taken = [seconds[index[item]] for item in fresh]
+        if fresh:
+            self._rates.observe(holder.rate, taken, self._pending.works_of(fresh))
+        return effects + self._after(holder, now)
+
+    def failed(self, peer: PeerId, items: Sequence[int], again: bool, now: float) -> list[Effect]:
+        """Items failed on a peer; `again`: they are to be tried anew, else they are set aside."""
+        holder = self._holders.get(peer)
+        if holder is None:
+            return []
+        self._hear(holder, now)
+        effects: list[Effect] = []
+        if again:
+            self._return(holder, items, now)
+        else:
+            self._settle(holder, items, ItemState.ASIDE, now, effects)
+        return effects + self._after(holder, now)
+
+    def taken_back(self, peer: PeerId, items: Sequence[int], now: float) -> list[Effect]:
+        """A peer answers `TakeBack`: these it had not begun, and they are no longer its own."""
+        holder = self._holders.get(peer)
+        if holder is None:
+            return []
+        self._hear(holder, now)
+        self._return(holder, items, now)
+        for batch in holder.batches():
+            self._rescue.asked.discard(batch.number)
+            batch.asked = False
+        return self._everyone(now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Time has passed."""
+        effects: list[Effect] = []
+        for holder in [each for each in self._forecast.holders if self._rescue.silent_after(each) <= now]:
+            holder.frozen = True
+            effects += self._rescue.give_up(holder, now, gone=False)
+            self._forecast.sum_up(now, force=True)
+        if self._rescue.pairs:
+            effects += self._rescue.limit_waste(now)
+        return effects + self._everyone(now)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` is due at the latest; None if nothing is under way."""
+        if self._done or not self.ledger.batches:
+            return None
+        due = min((self._rescue.silent_after(each) for each in self._forecast.holders), default=float("inf"))
+        due = min(due, self._next_look)
+        return None if due == float("inf") else due
+
+    # --- telling ------------------------------------------------------------------------------------------------
+
+    def plan(self, now: float = 0.0) -> list[Share]:
+        """The intended shares of what is pending, in the order in which peers joined."""
+        return [share for _, share in shares(self._forecast, now)]
+
+    def explain(self, item: int) -> list[str]:
+        """Why an item ran where it did: one sentence for each time that it was given to a peer."""
+        return reasons(self.ledger, self._pending, item)
+
+    @property
+    def _mean_work(self) -> float:
+        return self._rescue.total_work / max(1, self._count)
+
+    @property
+    def waste(self) -> float:
+        """Work of runs that lost, over the work of the step."""
+        return self._rescue.wasted / max(1e-12, self._rescue.total_work)
+
+    @property
+    def done(self) -> bool:
+        """Whether all is over."""
+        return self._done
+
+    def pace_s(self, peer: PeerId) -> float:
+        """Seconds per unit of work that one slot of a peer is expected to take."""
+        return self._forecast.pace_s(self._holders[peer])
+
+    def check(self) -> None:
+        """Invariants: each item in one state, one duplicate at most, waste within its bound."""
+        self.ledger.check(self._pending.count)
+        for item in self._pending:
+            assert self.ledger.states[item] == ItemState.PENDING
+        for copy in self._rescue.pairs.values():
+            assert self.ledger.batches[copy.twin].twin == copy.number
+        assert self._rescue.asked <= set(self.ledger.batches)
+        assert self.waste <= self.config.waste_max + 1, self.waste
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _hear(self, holder: Holder, now: float) -> None:
+        holder.heard_at = now
+        holder.reported = True
+        if holder.frozen:
+            holder.frozen = False
+            self._forecast.sum_up(now, force=True)
+
+    def _settle(
+        self, holder: Holder, items: Sequence[int], state: ItemState, now: float, effects: list[Effect]
+    ) -> list[int]:
+        """Items ended for good on a peer; those for which that is news."""
+        ledger = self.ledger
+        fresh: list[int] = []
+        place = 0
+        while place < len(items):
+            item = items[place]
+            place += 1
+            if not 0 <= item < self._count or ledger.states[item] >= ItemState.FINISHED:
+                self.strays += 1
+                continue
+            batch = ledger.run_of(item, holder.peer)
+            if batch is None:
+                if not self._welcome(holder, item, now, effects):
+                    continue
+                fresh.append(item)
+                continue
+            other = ledger.other_run(item, batch) if ledger.duplicates else None
+            work = self._pending.work_of((item,))
+            if other is not None:
+                self._rescue.lose(other, [item], work, now)
+                effects.append(Drop(other.owner.peer, [item]))
+            if not batch.started:
+                ledger.begun(batch, now)
+            batch.since = now
+            ledger.release(batch, 1, work)
+            if batch.left == 0:
+                self._rescue.forget(batch)
+            if ledger.abandoned:
+                ghost = ledger.abandoned.pop(item, None)
+                if ghost is not None:
+                    effects.append(Drop(ghost.peer, [item]))
+            ledger.states[item] = state
+            fresh.append(item)
+        ledger.settle(fresh, state)
+        return fresh
+
+    def _welcome(self, holder: Holder, item: int, now: float, effects: list[Effect]) -> bool:
+        """Whether a result counts from a peer that no longer had the item: it woke, or kept what it was asked for."""
+        ledger = self.ledger
+        if not any(ledger.batch_peer[number] == holder.index for number in ledger.given(item)):
+            self.strays += 1
+            return False
+        ghost = ledger.abandoned.pop(item, None)
+        if ghost is not None and ghost is not holder:
+            effects.append(Drop(ghost.peer, [item]))
+        if ledger.states[item] == ItemState.PENDING:
+            self._pending.remove(item)
+            return True
+        for number in (ledger.duplicates.get(item, -1), ledger.primary[item]):
+            batch = ledger.batches.get(number)
+            if batch is not None:
+                effects.append(Drop(batch.owner.peer, [item]))
+                if item in ledger.duplicates:
+                    self._rescue.lose(batch, [item], self._pending.work_of((item,)), now)
+                    continue
+                ledger.release(batch, 1, self._pending.work_of((item,)))
+                if batch.left == 0:
+                    self._rescue.wasted += self._rescue.run_work(batch, now)
+                    self._rescue.forget(batch)
+        return True
+
+    def _return(self, holder: Holder, items: Iterable[int], now: float) -> None:
+        """A peer's items become pending, or if a twin has them, the twin's alone."""
+        ledger = self.ledger
+        for item in items:
+            if not 0 <= item < self._count or ledger.states[item] != ItemState.HELD:
+                self.strays += 1
+                continue
+            batch = ledger.run_of(item, holder.peer)
+            if batch is None:
+                self.strays += 1
+                continue
+            work = self._pending.work_of((item,))
+            if item in ledger.duplicates:
+                self._rescue.lose(batch, [item], work, now)
+                continue
+            ledger.release(batch, 1, work)
+            if batch.left == 0:
+                self._rescue.forget(batch)
+            ledger.states[item] = ItemState.PENDING
+            self._pending.put((item,))
+
+    def _give_back_queue(self, holder: Holder) -> list[Effect]:
+        items: list[int] = []
+        for batch in holder.queue.values():
+            if not batch.asked:
+                batch.asked = True
+                self._rescue.asked.add(batch.number)
+                items += self.ledger.left_of(batch)
+        return [TakeBack(holder.peer, items)] if items else []
+
+    def _after(self, holder: Holder, now: float) -> list[Effect]:
+        """What follows a report: more for that peer, and at times a look at all."""
+        ended = self._end()
+        if ended:
+            return ended
+        self._forecast.sum_up(now)
+        effects: list[Effect] = []
+        if self.strategy == "Adaptive" and self._pending.count and self._placement.has_room(holder):
+            effects = self._rescue.look([holder], now)
+        effects += self._fill(holder, now)
+        if now >= self._looked_at + self._forecast.pass_s and (
+            not self._pending.count or self._placement.has_room(holder) or self._rescue.pairs or now >= self._next_look
+        ):
+            effects += self._everyone(now)
+        return effects
+
+    def _fill(self, holder: Holder, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        while self._pending.count and self._placement.has_room(holder):
+            given = self._give_next(holder, now)
+            if given is None:
+                break
+            effects.append(given)
+        return effects
+
+    def _give_next(self, holder: Holder, now: float) -> Give | None:
+        found = self._placement.choose(holder, now)
+        if found is None:
+            return None
+        items, work, reason = found
+        return self._give(holder, items, work, reason, now)
+
+    def _give(self, holder: Holder, items: Sequence[int], work: float, reason: Reason, now: float) -> Give:
+        expected_s = work * self._forecast.pace_s(holder) if self._rates.measured else float("nan")
+        if self.ledger.primary[items[0]] >= 0:
+            reason = Reason.AGAIN
+        batch = self.ledger.give(holder, items, work, reason, expected_s, now)
+        return Give(holder.peer, batch.number, items)
+
+    def _everyone(self, now: float) -> list[Effect]:
+        """Give to all who have room, the fastest first and one batch at a time; then see to what lies wrong."""
+        ended = self._end()
+        if ended or not self._started or self._done:
+            return ended
+        forecast = self._forecast
+        forecast.sum_up(now, force=True)
+        self._looked_at = now
+        self._next_look = float("inf")
+        effects: list[Effect] = []
+        holders = sorted(
+            (each for each in forecast.working() if self._placement.has_room(each)), key=lambda each: each.rate.median_s
+        )
+        turn = holders
+        while turn and self._pending.count:
+            gave, declined = [], 0
+            for holder in turn:
+                given = self._give_next(holder, now)
+                if given is None:
+                    declined += 1
+                    if declined >= _DECLINED_MAX or not self._pending.count:
+                        break
+                    continue
+                effects.append(given)
+                if self._placement.has_room(holder):
+                    gave.append(holder)
+            turn = gave
+        open_holders = [each for each in holders if self._placement.has_room(each)]
+        effects += self._rescue.look(open_holders, now)
+        if open_holders or self._rescue.pairs:
+            often = self._forecast.pace_s(holders[0]) * self._mean_work / _LOOKS_PER_TASK if holders else 0.0
+            self._next_look = now + max(_LOOK_S_MIN, forecast.pass_s, often)
+        return effects
+
+    def _give_shares(self, now: float) -> list[Effect]:
+        """Balanced: each peer's share at once, in batches small enough to be taken back singly."""
+        effects: list[Effect] = []
+        plan = shares(self._forecast, now)
+        size = max(1, self._count // self.config.balanced_batches)
+        if self._pending.estimated:
+            return self._give_lengths(now)
+        for holder, share in plan:
+            left = share.items
+            while left > 0 and self._pending.count:
+                items, work = self._pending.take(self._pending.head, min(left, size), self.config.batch_items_max)
+                left -= len(items)
+                effects.append(self._give(holder, items, work, Reason.SHARE, now))
+        return effects
+
+    def _give_lengths(self, now: float) -> list[Effect]:
+        """Longest first, each where it would end first (Graham's LPT on machines of several speeds)."""
+        holders = list(self._forecast.working())
+        ends = np.array([0.0 for each in holders for _ in range(each.slots)])
+        paces = np.array([self._forecast.pace_s(each) for each in holders for _ in range(each.slots)])
+        owners = [each for each in holders for _ in range(each.slots)]
+        limit = max(1.0, self._count / self.config.balanced_batches)
+        effects: list[Effect] = []
+        while self._pending.count and owners:
+            average = self._pending.work / self._pending.count
+            items, work = self._pending.take(self._pending.head, limit * average, self.config.batch_items_max)
+            best = int(np.argmin(ends + work * paces))
+            ends[best] += work * paces[best]
+            effects.append(self._give(owners[best], items, work, Reason.SHARE, now))
+        return effects
+
+    def _end(self) -> list[Effect]:
+        if self._done or not self._complete or self.ledger.unsettled or not self._started:
+            return []
+        self._done = True
+        return [StepDone()]
+
+
+def _checked(works: Sequence[float], count: int) -> npt.NDArray[np.float64]:
+    found = np.asarray(works, np.float64)
+    if found.shape != (count,) or not bool(np.all((found > 0) & np.isfinite(found))):
+        raise ValueError(f"{count} items need as many estimates of their work, all above 0")
+    return found

@@ -1,0 +1,249 @@
+"""Who holds which item: the books of one Grid step, without any policy.
+
+An item is pending, held by a batch of one peer (its primary run, and at most one duplicate on another peer), finished,
+or set aside. A batch that a frozen peer holds is abandoned: its items are pending again, and should the peer wake and
+end one first, that counts. Per item one byte and two numbers are kept, per batch one row of columns; only what is
+under way is an object.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import Final
+
+from meshwit.ids import PeerId
+from meshwit.peer.sched.estimates import PeerRate
+
+ATTEMPTS_MAX: Final = 255
+
+
+class ItemState(IntEnum):
+    """Where an item is."""
+
+    PENDING = 0
+    HELD = 1
+    FINISHED = 2
+    ASIDE = 3
+
+
+class Reason(IntEnum):
+    """Why a batch went to its peer."""
+
+    SHARE = 0
+    LONGEST = 1
+    FITS = 2
+    END_GAME = 3
+    AGAIN = 4
+    DUPLICATE = 5
+    MOVED = 6
+    LEARNING = 7
+
+
+class Batch:
+    """Items given to a peer together, as long as some of them are not settled.
+
+    Attributes:
+        left: its items not settled.
+        left_work: their work.
+        since: when its present item began: the start, then each report; NaN before the start.
+        asked: it was asked to be given back.
+        twin: for a duplicate, the batch that it doubles, and the other way round; -1 for none.
+    """
+
+    __slots__ = ("asked", "given_at", "items", "left", "left_work", "number", "owner", "since", "started_at", "twin",
+                 "work")  # fmt: skip
+
+    def __init__(self, number: int, owner: Holder, items: Sequence[int], work: float, now: float) -> None:
+        self.number = number
+        self.owner = owner
+        self.items = items
+        self.work = self.left_work = work
+        self.left = len(items)
+        self.given_at = now
+        self.started_at = self.since = float("nan")
+        self.asked = False
+        self.twin = -1
+
+    @property
+    def started(self) -> bool:
+        """Whether the peer said so."""
+        return self.started_at == self.started_at
+
+
+class Holder:
+    """A peer as this step sees it.
+
+    Attributes:
+        running: batches begun, by number; at most as many as slots.
+        queue: batches not begun, by number, in their order.
+        frozen: it has been silent too long and gets nothing.
+    """
+
+    __slots__ = ("free_at", "frozen", "heard_at", "index", "peer", "queue", "rate", "reported", "running", "slots")
+
+    def __init__(self, peer: PeerId, index: int, slots: int, rate: PeerRate, now: float) -> None:
+        self.peer = peer
+        self.index = index
+        self.slots = slots
+        self.rate = rate
+        self.running: dict[int, Batch] = {}
+        self.queue: dict[int, Batch] = {}
+        self.frozen = False
+        self.reported = False
+        self.heard_at = now
+        self.free_at: list[float] | None = None
+
+    def batches(self) -> list[Batch]:
+        """All that it holds."""
+        return [*self.running.values(), *self.queue.values()]
+
+
+class Ledger:
+    """The books.
+
+    Attributes:
+        states: of each item, an `ItemState`.
+        finished: items finished.
+        unsettled: items neither finished nor set aside.
+        batches: those under way, by number.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.states = bytearray(count)
+        self.primary = array("i", [-1]) * count
+        self.attempts = bytearray(count)
+        self.duplicates: dict[int, int] = {}
+        self.abandoned: dict[int, Holder] = {}
+        self.earlier: dict[int, list[int]] = {}
+        self.batches: dict[int, Batch] = {}
+        self.finished = 0
+        self.unsettled = count
+        self.peers: list[PeerId] = []
+        self.batch_peer = array("i")
+        self.batch_reason = array("b")
+        self.batch_given = array("d")
+        self.batch_started = array("d")
+        self.batch_expected = array("f")
+
+    def extend(self, count: int) -> None:
+        """More items, pending."""
+        self.states.extend(bytes(count))
+        self.primary.extend(array("i", [-1]) * count)
+        self.attempts.extend(bytes(count))
+        self.unsettled += count
+
+    def join(self, peer: PeerId, slots: int, rate: PeerRate, now: float) -> Holder:
+        """A peer comes."""
+        self.peers.append(peer)
+        return Holder(peer, len(self.peers) - 1, slots, rate, now)
+
+    def give(
+        self, owner: Holder, items: Sequence[int], work: float, reason: Reason, expected_s: float, now: float
+    ) -> Batch:
+        """A peer gets items that were pending, or for a duplicate, that another runs."""
+        number = len(self.batch_peer)
+        batch = Batch(number, owner, items, work, now)
+        self.batch_peer.append(owner.index)
+        self.batch_reason.append(reason)
+        self.batch_given.append(now)
+        self.batch_started.append(float("nan"))
+        self.batch_expected.append(expected_s)
+        self.batches[number] = batch
+        if not owner.batches():
+            owner.heard_at = now
+        owner.queue[number] = batch
+        owner.free_at = None
+        if reason is Reason.DUPLICATE:
+            for item in items:
+                self.duplicates[item] = number
+            return batch
+        states, primary, attempts = self.states, self.primary, self.attempts
+        for item in items:
+            states[item] = ItemState.HELD
+            if primary[item] >= 0:
+                self.earlier.setdefault(item, []).append(primary[item])
+            primary[item] = number
+            if attempts[item] < ATTEMPTS_MAX:
+                attempts[item] += 1
+        return batch
+
+    def begun(self, batch: Batch, now: float) -> None:
+        """A batch runs."""
+        owner = batch.owner
+        if owner.queue.pop(batch.number, None) is None:
+            return
+        owner.running[batch.number] = batch
+        owner.free_at = None
+        batch.started_at = batch.since = self.batch_started[batch.number] = now
+
+    def run_of(self, item: int, peer: PeerId) -> Batch | None:
+        """The batch in which this peer has the item."""
+        for number in (self.primary[item], self.duplicates.get(item, -1)):
+            batch = self.batches.get(number)
+            if batch is not None and batch.owner.peer == peer:
+                return batch
+        return None
+
+    def other_run(self, item: int, batch: Batch) -> Batch | None:
+        """The other batch that has the item."""
+        number = self.duplicates.get(item, -1)
+        if number < 0:
+            return None
+        return self.batches.get(self.primary[item] if number == batch.number else number)
+
+    def release(self, batch: Batch, count: int, work: float) -> None:
+        """So many items of a batch are its peer's no longer; the batch ends with the last."""
+        batch.left -= count
+        batch.left_work = max(0.0, batch.left_work - work)
+        batch.owner.free_at = None
+        if batch.left == 0:
+            del self.batches[batch.number]
+            batch.owner.running.pop(batch.number, None)
+            batch.owner.queue.pop(batch.number, None)
+
+    def left_of(self, batch: Batch) -> list[int]:
+        """The items of a batch that are not settled, in order."""
+        number, states = batch.number, self.states
+        if self.duplicates:
+            return [
+                item
+                for item in batch.items
+                if states[item] == ItemState.HELD and number in (self.primary[item], self.duplicates.get(item, -1))
+            ]
+        return [item for item in batch.items if states[item] == ItemState.HELD and self.primary[item] == number]
+
+    def given(self, item: int) -> list[int]:
+        """The batches in which an item was, in their order."""
+        numbers = {*self.earlier.get(item, ()), self.primary[item], self.duplicates.get(item, -1)}
+        return sorted(numbers - {-1})
+
+    def settle(self, items: Iterable[int], state: ItemState) -> int:
+        """Items end; how many."""
+        count = 0
+        for item in items:
+            self.states[item] = state
+            count += 1
+        self.unsettled -= count
+        if state is ItemState.FINISHED:
+            self.finished += count
+        return count
+
+    def check(self, pending_count: int) -> None:
+        """Each item is in exactly one state, and batches hold exactly what is held."""
+        held = sum(state == ItemState.HELD for state in self.states)
+        assert pending_count == sum(state == ItemState.PENDING for state in self.states)
+        assert self.unsettled == pending_count + held
+        primaries = 0
+        for batch in self.batches.values():
+            left = self.left_of(batch)
+            assert len(left) == batch.left > 0, (batch.number, left, batch.left)
+            assert (batch.number in batch.owner.running) != (batch.number in batch.owner.queue)
+            primaries += sum(self.primary[item] == batch.number for item in left)
+        assert primaries == held, (primaries, held)
+        for item, number in self.duplicates.items():
+            assert self.states[item] == ItemState.HELD
+            other = self.batches[self.primary[item]]
+            assert number in self.batches and other.owner is not self.batches[number].owner
+            assert item not in self.abandoned

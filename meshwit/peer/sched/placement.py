@@ -1,0 +1,131 @@
+"""What a peer gets next: how many items, which, and when none.
+
+Guided self-scheduling (Polychronopoulos and Kuck 1987) gives each idle processor its share of what is left; factoring
+(Hummel, Schonberg and Flynn 1992) half of it, so that what was given can still be evened out; weighted factoring
+(Hummel, Schmidt, Uma and Wein 1996) weighs shares by speed. Here, on top:
+
+- a batch holds no more than some 50 ms of work, more only where so many slots report that messages would choke the
+  leader; so with few peers factoring matters at the end alone, with a thousand from the beginning;
+- each slot has one batch waiting besides the one it runs, so that no message delay is ever waited for;
+- longest first where work is estimated (Graham's LPT rule 1969), but never an item that would end on this peer after
+  the whole step could have ended: the longest that fits;
+- at the end no item to a peer that would end it after the others could have ended all: so a slow peer never makes a
+  step slower (`Forecast.needed`).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+from meshwit.peer.sched.effects import Share
+from meshwit.peer.sched.forecast import Forecast
+from meshwit.peer.sched.ledger import Holder, Reason
+
+_EXACT_PLAN_MAX = 200_000
+
+
+class Placement:
+    """The choice for one peer at a time.
+
+    Args:
+        forecast: what is known of peers and pending items.
+        shrinking: batches shrink towards the end (Adaptive); otherwise they are of equal length (Queued).
+    """
+
+    def __init__(self, forecast: Forecast, *, shrinking: bool) -> None:
+        self._forecast = forecast
+        self._shrinking = shrinking
+
+    def has_room(self, holder: Holder) -> bool:
+        """Whether it may get another batch: one runs and one waits for each slot."""
+        ahead = 2 if self._forecast.prefetches(holder) else 1
+        return not holder.frozen and len(holder.running) + len(holder.queue) < ahead * holder.slots
+
+    def choose(self, holder: Holder, now: float) -> tuple[Sequence[int], float, Reason] | None:
+        """Take the next batch of a peer out of what is pending.
+
+        Returns:
+            Its items, their work and the reason; None if the peer gets nothing now.
+        """
+        forecast, pending = self._forecast, self._forecast.pending
+        if not pending.count:
+            return None
+        free = forecast.free_at(holder, now)[0]
+        pace = forecast.pace_s(holder)
+        work, count_max = self._size(holder)
+        if pending.estimated:
+            return self._choose_by_length(holder, free, pace, work, count_max, now)
+        items = max(1, min(int(work), count_max, pending.count))
+        if not forecast.needed(holder, free + items * pace, now) and (
+            items == 1 or not forecast.needed(holder, free + pace, now)
+        ):
+            return None
+        reason = Reason.SHARE if forecast.rates.measured else Reason.LEARNING
+        return *pending.take(pending.head, items, count_max), reason
+
+    def _choose_by_length(
+        self, holder: Holder, free: float, pace: float, work: float, count_max: int, now: float
+    ) -> tuple[Sequence[int], float, Reason] | None:
+        forecast, pending = self._forecast, self._forecast.pending
+        longest = pending.head_work()
+        end = free + longest * pace
+        others = forecast.speed - holder.slots / pace
+        if others * (end - now) < pending.work:
+            return *pending.take(pending.head, work, count_max), Reason.LONGEST
+        step_end = forecast.end(now)
+        room = (step_end - free) / pace
+        if longest <= room or end <= forecast.soonest_elsewhere(holder, longest, now):
+            return *pending.take(pending.head, min(work, room), count_max), Reason.LONGEST
+        position = pending.first_within(room)
+        if position is not None:
+            return *pending.take(position, min(work, room), count_max), Reason.FITS
+        if forecast.needed(holder, free + pending.last_work() * pace, now):
+            return *pending.take(pending.last, 0.0, 1), Reason.END_GAME
+        return None
+
+    def _size(self, holder: Holder) -> tuple[float, int]:
+        """The work of a batch, and the most items."""
+        forecast, config = self._forecast, self._forecast.config
+        if not forecast.rates.measured:
+            return 0.0, 1
+        message_s = 2 * config.message_s * forecast.slots
+        pace = forecast.pace_s(holder)
+        by_time = max(config.batch_s, message_s / config.load_max) / pace
+        if self._shrinking:
+            share = forecast.pending.work / pace / max(1e-12, forecast.speed)
+            by_time = min(by_time, max(share / 2, max(config.batch_min_s, message_s) / pace))
+        return by_time, min(config.batch_items_max, max(1, forecast.rates.measured * config.growth))
+
+
+def shares(forecast: Forecast, now: float) -> list[tuple[Holder, Share]]:
+    """What each peer would run of what is pending, were all as believed: each item ends where it ends first."""
+    forecast.sum_up(now, force=True)
+    pending, holders = forecast.pending, list(forecast.working())
+    if not holders:
+        return []
+    counts = {holder.index: 0 for holder in holders}
+    works = {holder.index: 0.0 for holder in holders}
+    slots = [(holder, forecast.pace_s(holder)) for holder in holders for _ in range(holder.slots)]
+    if pending.count <= _EXACT_PLAN_MAX // (1 + len(slots).bit_length()):
+        ends = [(pace, number, 1) for number, (_, pace) in enumerate(slots)]
+        heapq.heapify(ends)
+        for _ in range(pending.count):
+            _, number, count = ends[0]
+            holder, pace = slots[number]
+            counts[holder.index] += 1
+            heapq.heapreplace(ends, ((count + 1) * pace, number, count + 1))
+    else:
+        given = 0.0
+        for holder in holders:
+            before = round(given * pending.count)
+            given += holder.slots / forecast.pace_s(holder) / forecast.speed
+            counts[holder.index] = round(given * pending.count) - before
+    for holder in holders:
+        if pending.estimated:
+            works[holder.index] = holder.slots / forecast.pace_s(holder) / forecast.speed
+        else:
+            works[holder.index] = counts[holder.index] / max(1, pending.count)
+    return [
+        (holder, Share(holder.peer, works[holder.index], counts[holder.index])) for holder in holders
+    ]  # fmt: skip

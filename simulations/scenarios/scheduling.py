@@ -1,0 +1,208 @@
+"""How near to the ideal a Grid step comes, for each strategy and for two simple schedulers beside them.
+
+Each case makes tasks and peers of a seed, and says what the makespan is to be compared with: where nothing else is said the
+work over the speed of all that can work at the time, for few tasks the best possible assignment (or a lower bound of it).
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from meshwit.ids import PeerId
+from meshwit.peer.sched.estimates import RatePrior
+from meshwit.peer.sched.grid import STRATEGIES, GridScheduler
+from simulations.engine import Simulation
+from simulations.scenario import Figure, Run, Scenario
+from simulations.scheduling import Scheduler, Step, Worker
+from simulations.scheduling_simple import PlainPull, StaticSplit
+
+OFFICE: Final = (850.0, 620.0, 340.0, 200.0)
+IDEAL_S: Final = 20.0
+LIMIT_S: Final = 2000.0
+SCORE_ERROR: Final = 0.05
+
+
+class Case(msgspec.Struct):
+    """One step to schedule.
+
+    Attributes:
+        sizes: work of each task.
+        speeds: of each peer's slots.
+        reference_s: what the makespan is compared with.
+        scores: what is believed of speeds.
+        works: estimates of sizes; None for none.
+        slots: of each peer.
+        happenings: what happens to which peer, and when.
+    """
+
+    sizes: np.ndarray
+    speeds: Sequence[float]
+    reference_s: float
+    scores: list[float]
+    works: np.ndarray | None = None
+    slots: Sequence[int] = ()
+    happenings: Sequence[tuple[float, int, str, float]] = ()
+
+
+def play_case(case: Case, name: str, seed: int, check_each: int = 97) -> tuple[Step, Scheduler]:
+    """Schedule a case by a strategy, or by `static` or `pull`."""
+    simulation = Simulation(seed)
+    scheduler = make_scheduler(name, case)
+    step = Step(simulation, scheduler, case.sizes, check_each=check_each)
+    workers: list[Worker] = []
+    for number, (speed, score) in enumerate(zip(case.speeds, case.scores, strict=True)):
+        slots = case.slots[number] if case.slots else 1
+        workers.append(step.join(PeerId(f"peer{number}"), speed, slots, RatePrior(score, 0.15)))
+    for when, number, what, value in case.happenings:
+        worker = workers[number]
+        match what:
+            case "speed":
+                simulation.at(when, worker.change_speed, value)
+            case "kill":
+                simulation.at(when, step.kill, worker)
+            case "freeze":
+                simulation.at(when, worker.freeze)
+            case "wake":
+                simulation.at(when, worker.wake)
+            case _:
+                raise AssertionError(what)
+    step.start()
+    simulation.run_until(lambda: step.makespan_s < math.inf, LIMIT_S, 0.5)
+    return step, scheduler
+
+
+def make_scheduler(name: str, case: Case) -> Scheduler:
+    """By name."""
+    count = len(case.sizes)
+    if name == "static":
+        return StaticSplit(count)
+    if name in ("pull", "prefetch"):
+        return PlainPull(count, prefetch=name == "prefetch")
+    return GridScheduler(name, count, None if case.works is None else case.works.tolist())
+
+
+# --- cases -------------------------------------------------------------------------------------------------------
+
+
+def office(rng: random.Random, sizes: np.ndarray, **more: object) -> Case:
+    """The four machines, with work that takes them 20 s together."""
+    sizes = sizes * (IDEAL_S * sum(OFFICE) / sizes.sum())
+    scores = [speed * math.exp(rng.gauss(0, SCORE_ERROR)) for speed in OFFICE]
+    return Case(sizes, OFFICE, IDEAL_S, scores, **more)  # type: ignore[arg-type]
+
+
+def lognormal(rng: random.Random, count: int, sigma: float) -> np.ndarray:
+    """Sizes of tasks."""
+    return np.array([math.exp(rng.gauss(0, sigma)) for _ in range(count)])
+
+
+def equal(rng: random.Random) -> Case:
+    return office(rng, np.ones(1000))
+
+
+def spread(rng: random.Random) -> Case:
+    return office(rng, lognormal(rng, 1000, 1.0))
+
+
+def few_equal(rng: random.Random) -> Case:
+    case = office(rng, np.ones(40))
+    case.reference_s = best_of_equal(40, float(case.sizes[0]), OFFICE)
+    return case
+
+
+def few_spread(rng: random.Random) -> Case:
+    case = office(rng, lognormal(rng, 100, 1.5))
+    case.reference_s = lower_bound(case.sizes, OFFICE)
+    return case
+
+
+def few_spread_estimated(rng: random.Random) -> Case:
+    case = few_spread(rng)
+    case.works = case.sizes.copy()
+    return case
+
+
+def few_spread_roughly_estimated(rng: random.Random) -> Case:
+    case = few_spread(rng)
+    case.works = case.sizes * np.array([math.exp(rng.gauss(0, 0.2)) for _ in case.sizes])
+    return case
+
+
+def wrong_score(rng: random.Random) -> Case:
+    case = equal(rng)
+    liar = rng.randrange(4)
+    case.scores[liar] *= rng.choice((4.0, 0.25))
+    return case
+
+
+def slowed(rng: random.Random) -> Case:
+    case = equal(rng)
+    half = IDEAL_S / 2
+    case.happenings = [(half, 0, "speed", OFFICE[0] / 4)]
+    case.reference_s = half + half * sum(OFFICE) / (sum(OFFICE) - OFFICE[0] * 3 / 4)
+    return case
+
+
+def lost(what: str) -> Callable[[random.Random], Case]:
+    """The fastest goes at 30 %."""
+
+    def make(rng: random.Random) -> Case:
+        case = equal(rng)
+        when = 0.3 * IDEAL_S
+        case.happenings = [(when, 0, what, 0.0)]
+        case.reference_s = when + 0.7 * IDEAL_S * sum(OFFICE) / sum(OFFICE[1:])
+        return case
+
+    return make
+
+
+def woken(rng: random.Random) -> Case:
+    case = lost("freeze")(rng)
+    case.happenings = [*case.happenings, (0.8 * IDEAL_S, 0, "wake", 0.0)]
+    missing = 0.5 * IDEAL_S * OFFICE[0]
+    case.reference_s = IDEAL_S + missing / sum(OFFICE)
+    return case
+
+
+def best_of_equal(count: int, size: float, speeds: Sequence[float]) -> float:
+    """The makespan of equal tasks when each goes where it ends first, which is the best."""
+    ends = [(size / speed, size / speed) for speed in speeds]
+    heapq.heapify(ends)
+    end = 0.0
+    for _ in range(count):
+        end, each = ends[0]
+        heapq.heapreplace(ends, (end + each, each))
+    return end
+
+
+def lower_bound(sizes: np.ndarray, speeds: Sequence[float]) -> float:
+    """No assignment ends sooner: the k longest tasks on at most k machines, and all on all."""
+    longest = np.sort(sizes)[::-1]
+    bound = float(sizes.sum()) / sum(speeds)
+    fastest = sorted(speeds, reverse=True)
+    for count in range(1, len(speeds) + 1):
+        bound = max(bound, float(longest[:count].sum()) / sum(fastest[:count]))
+    return bound
+
+
+CASES: Final[Mapping[str, Callable[[random.Random], Case]]] = {
+    "equal": equal,
+    "lognormal": spread,
+    "few-equal": few_equal,
+    "few-lognormal": few_spread,
+    "few-estimated": few_spread_estimated,
+    "few-estimated-20": few_spread_roughly_estimated,
+    "wrong-score": wrong_score,
+    "slowed": slowed,
+    "killed": lost("kill"),
+    "frozen-peer": lost("freeze"),
+    "woken-peer": woken,
+}
+COMPARED: Final = (*STRATEGIES, "static", "pull", "prefetch")
