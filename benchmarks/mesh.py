@@ -361,12 +361,14 @@ BENCHMARKS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("only", nargs="*", choices=[[], *BENCHMARKS], help="these; all by default")
+    parser.add_argument("only", nargs="*", metavar="|".join(BENCHMARKS), help="these; all by default")
     parser.add_argument("--quick", action="store_true", help="few times, short")
     parser.add_argument("--long", action="store_true", help="a partition of five minutes too")
     parser.add_argument("--linger", type=float, default=0.0, help="seconds to leave the idle mesh, to look at it")
     parser.add_argument("--json", type=Path, help="write the verdicts here")
     options = parser.parse_args()
+    if unknown := set(options.only) - set(BENCHMARKS):
+        parser.error(f"there is no {' nor '.join(sorted(unknown))}")
     if reason := missing():
         sys.exit(f"no hosts can be made here: {reason}")
     verdicts = [verdict for name in options.only or BENCHMARKS for verdict in BENCHMARKS[name](options)]

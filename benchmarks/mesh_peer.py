@@ -2,7 +2,7 @@
 
 `python -m benchmarks.mesh_peer NAME [--open] [--invite TOKEN]`, its home from MESHWIT_HOME. What `meshwit up` loads is
 loaded here too. Lines on stdin: `expel NAME`, and `refuses ID`, which is answered when that peer is expelled here and
-no link leads to it any more.
+no link leads to it any more. It stops when stdin ends: with the benchmark, however that ends.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ async def main() -> None:
     def read() -> None:
         for line in sys.stdin:
             loop.call_soon_threadsafe(_do, peer, line.split(), tasks)
+        with contextlib.suppress(RuntimeError):  # it has ended already
+            loop.call_soon_threadsafe(run.cancel)
 
     threading.Thread(target=read, daemon=True).start()
     with contextlib.suppress(asyncio.CancelledError):

@@ -216,7 +216,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             Figure("nodes known after joining", "min", "nodes"),
             Figure("idle traffic of a peer", "mean", "bytes/s"),
         ),
-        sizes=(300, 1000),
+        sizes=(300,),
+        long_sizes=(300, 1000),
     ),
     "directory-capable": Scenario(
         name="directory-capable",
@@ -231,7 +232,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             Figure("share found of all", "min", "", 0.95, at_least=True),
             Figure("search for all", "max", "round trips"),
         ),
-        sizes=(1000,),
+        sizes=(300,),
+        long_sizes=(300, 1000),
     ),
 }
 """By name, for the registry of all scenarios."""

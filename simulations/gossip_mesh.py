@@ -101,10 +101,10 @@ class GossipMesh:
         """
         rng = self.simulation.rng("gather")
         added = self.add(count)
-        for place, peer in enumerate(added[1:], 1):
-            for _ in range(min(contacts, place)):
-                contact = added[rng.randrange(place)]
-                self.simulation.after(spread_s * place / count, peer.join, contact.id)
+        for number, peer in enumerate(added[1:], 1):
+            for _ in range(min(contacts, number)):
+                contact = added[rng.randrange(number)]
+                self.simulation.after(spread_s * number / count, peer.join, contact.id)
         self.simulation.run(self.simulation.now + spread_s + settle_s)
         return added
 

@@ -73,4 +73,4 @@ def _list(waiting: list[PendingView], *, as_json: bool) -> None:
     rows = [(shown(one.name), shown(one.words), shown(one.address), duration_text(one.since_s)) for one in waiting]
     print("\n".join(laid_out(("name", "words", "address", "waits for"), rows)))
     sys.stdout.flush()
-    print("let one in whose own screen shows the same words: meshwit approve NAME", file=sys.stderr)
+    print("let one in whose own screen shows the same words: meshwit approve NAME, or its words", file=sys.stderr)

@@ -13,6 +13,7 @@ import typer
 from meshwit.cli.exit_codes import CommandError, ExitCode
 from meshwit.cli.peer_names import shown
 from meshwit.cli.reach import AsJson, Home, On, Yes, confirmed, reach, stop, told
+from meshwit.cli.up_waiting import waiting
 from meshwit.peer.control.client import find_all
 from meshwit.peer.control.runtime_file import home_folder, profile_folders
 
@@ -24,7 +25,7 @@ def leave(yes: Yes = False, as_json: AsJson = False, on: On = "", home: Home = N
     """Leave the mesh for good, and stop; `meshwit down` only stops."""
     with told(as_json):
         known_here = any((each / "key.pem").exists() for each in profile_folders(home_folder(home)))
-        if known_here and not on and not any(find_all(home)):
+        if known_here and not on and not any(find_all(home)) and not waiting(home_folder(home)):
             _leave_at_rest(home_folder(home), yes=yes, as_json=as_json)
             return
         found = reach(home, on)

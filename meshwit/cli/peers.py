@@ -15,7 +15,7 @@ from meshwit.cli.peer_requirements import Capable, requirement_of
 from meshwit.cli.peer_texts import mesh_text, peer_lines
 from meshwit.cli.reach import AsJson, Home, On, reach, told
 from meshwit.cli.terminal import harmless, is_terminal, painted
-from meshwit.cli.up_table import OPEN, LiveTable, other_meshes_text, pending_text
+from meshwit.cli.up_table import OPEN, LiveTable, other_meshes_text, pending_texts
 from meshwit.peer.control.api import MeshView, PeerView
 from meshwit.peer.control.client import ControlClient
 
@@ -67,8 +67,8 @@ def print_table(mesh: MeshView, known: list[PeerView], capable: Capable | None =
         print(capable.summary(), file=sys.stderr)
     if mesh.open:
         print(painted(OPEN, "red", sys.stderr), file=sys.stderr)
-    for pending in mesh.pending:
-        print(pending_text(pending), file=sys.stderr)
+    for text in pending_texts(mesh.pending):
+        print(text, file=sys.stderr)
     if mesh.other_meshes:
         print(other_meshes_text(mesh), file=sys.stderr)
 

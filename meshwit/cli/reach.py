@@ -15,8 +15,10 @@ import typer
 
 from meshwit.cli.exit_codes import CommandError, ExitCode
 from meshwit.cli.peer_names import pick, shown
+from meshwit.cli.up_waiting import waiting
 from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.client import ControlClient, NoAnswerError, Running, find_all
+from meshwit.peer.control.runtime_file import home_folder
 
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="FOLDER", help="The folder of the configuration, or MESHWIT_HOME.")
@@ -52,6 +54,9 @@ def reach(home: Path | None = None, on: str = "", or_else: str = "") -> Running:
     if silent:
         hint = f"if it stays so, end its process: {silent[0].pid}"
         raise CommandError(silent[0].reason, hint, ExitCode.FAILED)
+    if waiting(home_folder(home)):
+        hint = "on a member: meshwit approve; or here, to type a code instead: meshwit up"
+        raise CommandError("the peer of this device still waits to be let into a mesh", hint, ExitCode.FAILED)
     raise CommandError("no peer is running on this device", "start one: meshwit up", ExitCode.FAILED)
 
 

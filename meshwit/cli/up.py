@@ -23,6 +23,7 @@ from meshwit.cli.up_join import PlainPrompt, TerminalPrompt
 from meshwit.cli.up_options import PORT_MAX, read_host, read_properties
 from meshwit.cli.up_run import run_peer
 from meshwit.cli.up_screens import JsonScreen, LiveScreen, PlainScreen, Screen
+from meshwit.cli.up_waiting import end_waiting
 from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.client import Running, find_all
 from meshwit.peer.control.options import JoinPrompt, MakePeer, UpOptions
@@ -131,7 +132,9 @@ def _screen(*, plain: bool, as_json: bool) -> Screen:
 
 
 def _tell_of_others(options: UpOptions) -> None:
-    """A second peer is allowed, but perhaps not meant."""
+    """A second peer is allowed, but perhaps not meant. One that only waits makes room for this one."""
+    if end_waiting(home_folder(options.home)):
+        print("the peer that waited in the background is ended: this one takes its place", file=sys.stderr)
     running = find_all(options.home)[0]
     if running:
         names = ", ".join(shown(one.mesh.me.name) for one in running)
@@ -150,7 +153,7 @@ def _show_started(started: Started, options: UpOptions, *, as_json: bool) -> Non
     elsewhere = f" --home {shlex.quote(str(options.home))}" if options.home else ""
     if found is None:
         print(f"it waits in the background, and joins by itself then; its log: {started.log}", file=sys.stderr)
-        print(f"when it is in, `meshwit peers{elsewhere}` shows it", file=sys.stderr)
+        print(f"when it is in, `meshwit peers{elsewhere}` shows it; stop it: meshwit down{elsewhere}", file=sys.stderr)
         return
     print_table(found.mesh, found.client.peers())
     print(f"runs in the background; its log: {started.log}; stop it: meshwit down{elsewhere}", file=sys.stderr)

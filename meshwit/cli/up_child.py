@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from meshwit.cli import up_waiting
 from meshwit.cli.log_file import LogFile
 from meshwit.cli.up_join import PlainPrompt, approval_lines
 from meshwit.cli.up_screens import PlainScreen
@@ -64,11 +65,13 @@ class Child:
 
     def waits(self, text: str) -> None:
         """A person has to do something first; whoever started this need not wait for that."""
+        up_waiting.note(self.home)
         self._tell(ChildMessage("waits", text, log=str(self.log.path)))
         self._let_go()
 
     def ready(self) -> None:
         """The peer answers."""
+        up_waiting.forget(self.home)
         folder = own_folder(self.home)
         if folder is not None:
             self.log.move(folder / LOG_NAME)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, TextIO
@@ -56,8 +57,8 @@ def view_lines(mesh: MeshView, peers: Sequence[PeerView], width: int | None, row
         yield Line(row, "" if peer.state == "alive" else "dim")
     if len(ordered) > rows_max:
         yield Line(f"and {count_text(len(ordered) - rows_max, 'more peer')}", "dim")
-    for pending in mesh.pending[:PENDING_MAX]:
-        yield Line(pending_text(pending), "bold yellow", folds=True)
+    for text in pending_texts(mesh.pending)[:PENDING_MAX]:
+        yield Line(text, "bold yellow", folds=True)
     if len(mesh.pending) > PENDING_MAX:
         yield Line(f"and {len(mesh.pending) - PENDING_MAX} more wait: meshwit approve", "yellow")
     if mesh.other_meshes:
@@ -75,14 +76,20 @@ def other_meshes_text(mesh: MeshView) -> str:
     return f"also near, {many}: {listed}{way}"
 
 
-def pending_text(pending: PendingView) -> str:
+def pending_texts(pending: Sequence[PendingView]) -> list[str]:
+    """A line for each; by its words where several call themselves the same."""
+    names = Counter(one.name.casefold() for one in pending)
+    return [pending_text(one, alone=names[one.name.casefold()] == 1) for one in pending]
+
+
+def pending_text(pending: PendingView, *, alone: bool = True) -> str:
     """`den waits: otter violin; if it shows the same words: meshwit approve den`.
 
     Name and words come from elsewhere: they stand in the command, which people copy, only if no shell takes them for
     anything else.
     """
     words = "-".join(pending.words.split())
-    typed = next((one for one in (pending.name, words) if _HARMLESS_WORD.fullmatch(one)), "")
+    typed = next((one for one in (pending.name if alone else "", words) if _HARMLESS_WORD.fullmatch(one)), "")
     command = f"meshwit approve {typed}".rstrip()
     return f"{shown(pending.name)} waits: {shown(pending.words)}; if it shows the same words: {command}"
 

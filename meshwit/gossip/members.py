@@ -213,9 +213,7 @@ class MemberTable:
         if len(self.present) <= self._view_max:
             return []
         border, sample = self._edges()
-        out = [
-            self.members[peer] for salted, distance, peer in self._by_salt if distance > border and salted > sample
-        ]
+        out = [self.members[peer] for salted, distance, peer in self._by_salt if distance > border and salted > sample]
         return [each for each in out if not each.linked]
 
     def oldest_tombstones(self) -> list[Member]:

@@ -2,7 +2,7 @@
 
 Bytes, timers and the fate of links go in; what is to be sent and what has changed comes out. It knows no clock, no
 socket and no randomness of its own. Beneath it: `probing` (who is there), `verdicts` (what follows from it), `shelf`
-(records), `syncing` (anti-entropy), `post` (messages and pushing), all on one `ground`.
+(records), `asking` (for records), `syncing` (anti-entropy), `post` (messages and pushing), all on one `ground`.
 
 Invariants (`check`): the pools and the states agree; every suspect has a case whose time runs; a record of a member is
 its own; nothing grows past its limit.

@@ -111,6 +111,7 @@ CHURN: Final = Scenario(
     play,
     (Figure("agreed after", "median"), Figure("agreed after", "max", limit=CALM_S)),
     sizes=(12,),
-    seeds=20,
+    seeds=8,
+    long_seeds=40,
     duration_s=300.0,
 )

@@ -87,10 +87,17 @@ def figures(median_s: float | None, p99_s: float | None, max_s: float | None) ->
 
 
 KILLED: Final = Scenario(
-    "killed", "a killed process is known dead by all", play_killed, figures(None, None, 0.5), seeds=100
+    "killed", "a killed process is known dead by all", play_killed, figures(None, None, 0.5), seeds=60, long_seeds=200
 )
-PULLED: Final = Scenario("pulled", "a pulled cable is known by all", play_pulled, figures(2.0, 5.0, None), seeds=200)
+PULLED: Final = Scenario(
+    "pulled", "a pulled cable is known by all", play_pulled, figures(2.0, 5.0, None), seeds=100, long_seeds=400
+)
 PULLED_WIFI: Final = Scenario(
-    "pulled-wifi", "a lost radio link is known by all", play_pulled_wifi, figures(2.0, 5.0, None), seeds=100
+    "pulled-wifi",
+    "a lost radio link is known by all",
+    play_pulled_wifi,
+    figures(2.0, 5.0, None),
+    seeds=40,
+    long_seeds=200,
 )
-GOODBYE: Final = Scenario("goodbye", "a goodbye is known by all", play_goodbye, figures(None, None, 0.5), seeds=50)
+GOODBYE: Final = Scenario("goodbye", "a goodbye is known by all", play_goodbye, figures(None, None, 0.5), seeds=20)

@@ -70,12 +70,12 @@ def figures(deaths_max: int) -> tuple[Figure, ...]:
 
 
 LOSS_5: Final = Scenario(
-    "loss-5", "1,000 peer-hours at 5 % loss: nobody alive is declared dead", play_loss_5, figures(0),
-    sizes=(10,), seeds=100, duration_s=3600.0,
+    "loss-5", "nobody alive is declared dead at 5 % loss; --long: in 1,000 peer-hours", play_loss_5, figures(0),
+    sizes=(10,), seeds=3, long_seeds=100, duration_s=3600.0,
 )  # fmt: skip
 LOSS_20: Final = Scenario(
-    "loss-20", "1,000 peer-hours at 20 % loss: at most one false death", play_loss_20, figures(1),
-    sizes=(10,), seeds=100, duration_s=3600.0,
+    "loss-20", "at most one false death at 20 % loss; --long: in 1,000 peer-hours", play_loss_20, figures(1),
+    sizes=(10,), seeds=3, long_seeds=100, duration_s=3600.0,
 )  # fmt: skip
 FROZEN: Final = Scenario(
     "frozen",
@@ -87,5 +87,6 @@ FROZEN: Final = Scenario(
         Figure("back after", "median"),
         Figure("back after", "max", limit=10.0),
     ),
-    seeds=10,
+    seeds=4,
+    long_seeds=20,
 )

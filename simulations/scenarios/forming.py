@@ -114,7 +114,8 @@ JOIN_STORM: Final = Scenario(
         Figure("false deaths", "sum", "", limit=0),
     ),
     sizes=(1, 20),
-    seeds=20,
+    seeds=10,
+    long_seeds=40,
 )
 TRAFFIC: Final = Scenario(
     "traffic",

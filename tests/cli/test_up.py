@@ -21,6 +21,7 @@ from meshwit.cli.exit_codes import CommandError, ExitCode
 from meshwit.cli.log_file import LogFile
 from meshwit.cli.up_background import start_in_background
 from meshwit.cli.up_options import as_arguments, host_text, read_host, read_properties
+from meshwit.cli.up_waiting import waiting
 from meshwit.peer.control.client import find_all
 from meshwit.peer.control.options import UpOptions
 
@@ -293,6 +294,38 @@ def test_in_the_background_nobody_waits_for_a_person(home, capsys):
     assert "without --background, to type a code" in said
     process.terminate()
     process.wait(30)
+
+
+def test_who_waits_in_the_background_is_told_of_and_can_be_ended(home, cli):
+    """It answers nobody yet: without that it would wait for ever, unseen."""
+    started = start_in_background(UpOptions(home=home), background(home, "waits"))
+    process = psutil.Process(started.pid)
+
+    assert "still waits to be let into a mesh" in cli("peers", "--home", str(home)).stderr
+    done = cli("down", "--home", str(home))
+    assert done.returncode == 0
+    assert "ended" in done.stderr
+    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    assert "no peer is running" in cli("down", "--home", str(home)).stderr
+
+
+def test_a_number_that_is_another_process_now_is_left_alone(home):
+    home.mkdir()
+    for name, content in (("1", b"torn"), ("2", b'{"pid": %d, "started_at": 1.0}' % os.getpid())):
+        (home / f"waiting-{name}.json").write_bytes(content)
+
+    assert waiting(home) == []
+    assert list(home.iterdir()) == []
+
+
+@posix
+def test_the_next_peer_takes_the_place_of_one_that_waits(home):
+    started = start_in_background(UpOptions(home=home), background(home, "waits"))
+    with foreground(home, "--name", "fails") as process:
+        _, err = process.communicate(timeout=60)
+
+    assert "takes its place" in err
+    assert psutil.Process(started.pid).status() == psutil.STATUS_ZOMBIE
 
 
 # --- the log -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from meshwit.cli.columns import cut, laid_out, text_width
 from meshwit.cli.peer_texts import gpu_text, load_text, peer_lines, power_text, round_trip_text, seen_text
-from meshwit.cli.up_table import LiveTable, other_meshes_text, pending_text, view_lines
+from meshwit.cli.up_table import LiveTable, other_meshes_text, pending_text, pending_texts, view_lines
 from meshwit.peer.control.api import MeshEvent, MeshView, PeerView, PendingView
 from tests.fake_peer import DEN, OTTER, OTTO
 
@@ -110,6 +110,12 @@ def test_a_command_that_is_shown_may_be_copied():
     for name in ("anna's box", "$(reboot)", "`reboot`", "-rf", "a;reboot", "x\nreboot", "ä"):
         assert pending_text(PendingView(name=name, words="crane butter")).endswith("meshwit approve crane-butter")
         assert pending_text(PendingView(name=name, words="$(reboot)")).endswith("meshwit approve")
+
+
+def test_of_two_that_call_themselves_the_same_each_is_named_by_its_words():
+    waiting = [PendingView(name="den", words="a b"), PendingView(name="Den", words="c d"), PendingView(name="attic")]
+
+    assert [text.rpartition(" ")[2] for text in pending_texts(waiting)] == ["a-b", "c-d", "attic"]
 
 
 def test_only_what_has_changed_is_drawn():

@@ -25,6 +25,7 @@ from meshwit.gossip.messages import (
     Message,
     Nack,
     News,
+    Note,
     Ping,
     PingReq,
     Want,
@@ -141,6 +142,8 @@ class Dialogue:
                 wire = to_wire(signed_record(FakeSigner(owner), topic, EPOCH_MS + 9, b"true"))
                 forged = type(wire)(wire.key, wire.topic, wire.version, b"false", wire.expires_at, wire.signature)
                 return News(records=[forged])
+            case ["note", "of", owner, topic, version]:
+                return News(notes=[Note(id_bytes(self.ids[owner]), topic, EPOCH_MS + int(version))])
             case ["want", owner, topic]:
                 return Want([(id_bytes(self.ids[owner]), topic)])
             case _:

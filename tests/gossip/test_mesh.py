@@ -98,6 +98,23 @@ def test_a_partition_heals_though_all_links_are_gone():
     assert all_alive(mesh) and mesh.deaths() == []
 
 
+def test_who_was_cut_off_soon_knows_what_all_said_meanwhile():
+    """Not only who is back: of the dead, all but the member record is dropped, and nobody pushes it again."""
+    mesh = Mesh(seed=2).settled(30, linked=False)
+    alone = mesh.names["p4"]
+    mesh.cut = lambda one, other: (one == alone) != (other == alone)
+    mesh.run(100.0)
+    for number in range(30):
+        me = mesh.names[f"p{number}"]
+        mesh.perform(me, mesh.cores[me].publish("score", b"meanwhile", mesh.now))
+    mesh.run(30.0)
+    mesh.cut = lambda one, other: False
+    mesh.run(8.0)
+    assert all_alive(mesh)
+    for at, gossip in mesh.cores.items():
+        assert all("score" in gossip.members[other].records for other in mesh.cores if other != at), at
+
+
 def test_a_short_partition_leaves_no_scars():
     mesh = Mesh(seed=3).settled(8)
     half = {mesh.names[f"p{number}"] for number in range(3)}

@@ -40,6 +40,15 @@ def test_those_sent_least_go_first():
     assert pick(rumors, room=40) == [claim(2)]
 
 
+def test_of_those_sent_equally_often_the_newest_goes_first():
+    """News must not wait behind a crowd that joins."""
+    rumors = Rumors()
+    for number in range(50):
+        rumors.add(("", str(number)), claim(number), True)
+    rumors.add(("", "news"), claim(99), True)
+    assert pick(rumors, room=40) == [claim(99)]
+
+
 def test_never_back_to_who_told_it():
     rumors = Rumors()
     rumors.add(("", "a"), claim(1), True, told_by="ben")

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -845,3 +846,20 @@ def test_attack_another_user_reads_the_files(loopback):
         }
 
     attacked(loopback, attack)
+
+
+# --- what is said about it ---------------------------------------------------------------------------------------
+
+
+def test_the_page_on_security_lists_every_attack_and_none_that_is_not_there():
+    root = Path(__file__).parents[2]
+    listed = set(re.findall(r"`(test_\w+\.py::test_\w+)`", (root / "docs" / "security.md").read_text("utf-8")))
+    there = {
+        f"{path.name}::{name}"
+        for path in (root / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)
+    }
+    attacks = {each for each in there if re.search(r"::test_(fuzz_)?attack_", each)}
+    assert listed <= there, listed - there
+    assert attacks <= listed, attacks - listed
+    assert len(listed) >= 40

@@ -67,6 +67,7 @@ SETTLE_S: Final = 0.05
 """Links are chosen anew so long after the members changed: changes come in crowds."""
 PENDING_AFTER_S: Final = 0.3
 """After so long the mesh is told who waits at the door: strangers come and go there as fast as they like."""
+COMPLAIN_EVERY_S: Final = 60.0
 COMPLAINTS_MAX: Final = 64
 """Peers about which a complaint is told; each once a minute at most."""
 
@@ -335,7 +336,8 @@ class Parts:
 
     def _misbehaved(self, peer: PeerId, why: str) -> None:
         now = self._loop.time()
-        if now - self._complained.get(peer, -60.0) < 60.0 or len(self._complained) >= COMPLAINTS_MAX:
+        self._complained = {each: at for each, at in self._complained.items() if now - at < COMPLAIN_EVERY_S}
+        if peer in self._complained or len(self._complained) >= COMPLAINTS_MAX:
             return
         self._complained[peer] = now
         _log.warning("%s: %s", peer, why)

@@ -22,6 +22,7 @@ from meshwit.peer.sched.effects import Share
 from meshwit.peer.sched.forecast import Forecast
 from meshwit.peer.sched.ledger import Holder, Reason
 
+NEED = 0
 _EXACT_PLAN_MAX = 200_000
 
 
@@ -59,7 +60,7 @@ class Placement:
         items = max(1, min(int(work), count_max, pending.count))
         if not forecast.needed(holder, free + items * pace, now) and (
             items == 1 or not forecast.needed(holder, free + pace, now)
-        ):
+        ) and not (NEED and forecast.rates.measured > 8 and forecast.needed(holder, free + pace * forecast.rates.mean_factor ** -NEED, now)):
             return None
         reason = Reason.SHARE if forecast.rates.measured else Reason.LEARNING
         return *pending.take(pending.head, items, count_max), reason

@@ -22,7 +22,11 @@ from meshwit.peer.sched.effects import Drop, Effect, Give, TakeBack
 from meshwit.peer.sched.forecast import Forecast
 from meshwit.peer.sched.ledger import Batch, Holder, ItemState, Ledger, Reason
 
-EARLY = 1.0
+MOVE_AT = 0.3
+MOVE_K = 3
+EARLY_SHARE = 0.5
+EARLY_DUP = False
+LATE_TOO = False
 _OPENERS_MAX: Final = 16
 _FAILURES_MAX: Final = 4
 _MARGIN: Final = 0.05
@@ -55,11 +59,11 @@ class Rescue:
         if not forecast.rates.measured or not open_holders:
             return []
         if forecast.pending.count:
-            return self._duplicate(open_holders, now, forecast.end(now)) if self._early else []
+            return self._move(open_holders[0], now) if self._early else []
         effects = self._take_back(open_holders, now)
         if not effects and not self.asked:
             idle = [each for each in open_holders if not each.queue and len(each.running) < each.slots]
-            effects = self._duplicate(idle, now, now)
+            effects = self._duplicate(idle, now)
         return effects
 
     def _take_back(self, open_holders: list[Holder], now: float) -> list[Effect]:
@@ -99,27 +103,67 @@ class Rescue:
                         left = ledger.left_of(batch)
                         yield now + remaining, batch, left[(len(left) + 1) // 2 :]
 
-    def _duplicate(self, takers: list[Holder], now: float, step_end: float) -> list[Effect]:
-        forecast = self._forecast
-        late: list[tuple[float, Batch]] = []
+    def _move(self, taker: Holder, now: float) -> list[Effect]:
+        """Begin a task anew on a peer with room, and drop it where it is likely to hold up the step."""
+        forecast, config = self._forecast, self._forecast.config
+        bound = config.waste_max * self.total_work
+        room = EARLY_SHARE * bound - self.wasted - self.at_stake(now)
+        if room <= 0:
+            return []
+        step_end = forecast.end(now)
+        free = forecast.free_at(taker, now)[0]
+        pace = forecast.pace_s(taker)
+        worst: tuple[float, Batch] | None = None
         for holder in forecast.working():
+            owner_pace = forecast.pace_s(holder)
+            if owner_pace <= pace * _MOVE_GAIN:
+                continue
             for batch in holder.running.values():
-                if batch.twin < 0:
-                    end = now + forecast.remaining_s(batch, now)
-                    if end > step_end and (step_end == now or now - batch.since > EARLY * batch.left_work * forecast.pace_s(holder)):
-                        late.append((end, batch))
+                elapsed = now - batch.since
+                lost = elapsed / owner_pace
+                if batch.twin >= 0 or batch.left > 1 or lost > room or lost < batch.left_work:
+                    continue
+                excess = forecast.rates.excess_s(holder.rate, batch.left_work, elapsed, step_end - batch.since)
+                late = now + forecast.remaining_s(batch, now) > step_end
+                if not (late and LATE_TOO) and (lost < MOVE_AT * bound or excess < MOVE_K * lost / forecast.speed):
+                    continue
+                length = forecast.rates.elsewhere_s(taker.rate, holder.rate, batch.left_work, elapsed)
+                if free + length < now + forecast.remaining_s(batch, now) and (worst is None or excess > worst[0]):
+                    worst = (excess, batch)
+        if worst is None or worst[1].items[0] in self._ledger.abandoned:
+            return []
+        if EARLY_DUP:
+            return self._second_run(taker, worst[1], now + forecast.remaining_s(worst[1], now), now)
+        return self._begin_anew(taker, worst[1], now)
+
+    def _begin_anew(self, taker: Holder, batch: Batch, now: float) -> list[Effect]:
+        ledger, work = self._ledger, batch.left_work
+        items = ledger.left_of(batch)
+        self.wasted += self.run_work(batch, now)
+        ledger.release(batch, batch.left, work)
+        self.forget(batch)
+        moved = ledger.give(taker, items, work, Reason.MOVED, work * self._forecast.pace_s(taker), now)
+        return [Drop(batch.owner.peer, items), Give(taker.peer, moved.number, items)]
+
+    def _duplicate(self, idle: list[Holder], now: float) -> list[Effect]:
+        forecast = self._forecast
+        late = [
+            (now + forecast.remaining_s(batch, now), batch)
+            for holder in forecast.working()
+            for batch in holder.running.values()
+            if batch.twin < 0
+        ]
         late.sort(key=lambda each: (-each[0], each[1].number))
         effects: list[Effect] = []
         failures = 0
-        for taker in takers:
+        for taker in idle:
             if failures >= _FAILURES_MAX:
                 break
-            free = forecast.free_at(taker, now)[0]
             for end, batch in late:
                 begun = batch.twin >= 0 or batch.owner is taker or batch.number not in self._ledger.batches
                 if begun or any(item in self._ledger.abandoned for item in batch.items):
                     continue
-                found = self._second_run(taker, batch, free, end, now)
+                found = self._second_run(taker, batch, end, now)
                 if found:
                     effects += found
                     break
@@ -127,33 +171,27 @@ class Rescue:
                 failures += 1
         return effects
 
-    def _second_run(self, taker: Holder, batch: Batch, free: float, end: float, now: float) -> list[Effect]:
-        """Have a taker run a batch of another too, or in its place, if that pays."""
-        forecast, ledger = self._forecast, self._ledger
+    def _second_run(self, taker: Holder, batch: Batch, end: float, now: float) -> list[Effect]:
+        """Have an idle peer run a batch of another too, or in its place, if that pays."""
+        forecast = self._forecast
         elapsed = now - batch.since
         pace, owner_pace = forecast.pace_s(taker), forecast.pace_s(batch.owner)
+        length = batch.left_work * pace
         if batch.left == 1:
             length = forecast.rates.elsewhere_s(taker.rate, batch.owner.rate, batch.left_work, elapsed)
-        else:
-            length = batch.left_work * pace
-        sooner = free + length
-        if sooner + forecast.delay_s + _MARGIN * (sooner - now) >= end:
+        sooner = max(now, forecast.free_at(taker, now)[0]) + length
+        if sooner + 2 * forecast.delay_s + _MARGIN * length >= end:
             return []
         room = forecast.config.waste_max * self.total_work - self.wasted - self.at_stake(now)
         lost = elapsed / owner_pace
-        items = ledger.left_of(batch)
-        if min(lost + (sooner - now) / owner_pace, length / pace) <= room:
-            copy = ledger.give(taker, items, batch.left_work, Reason.DUPLICATE, length, now)
+        if min(lost + length / owner_pace, length / pace) <= room:
+            items = self._ledger.left_of(batch)
+            copy = self._ledger.give(taker, items, batch.left_work, Reason.DUPLICATE, length, now)
             copy.twin, batch.twin = batch.number, copy.number
             self.pairs[copy.number] = copy
             return [Give(taker.peer, copy.number, items, duplicate=True)]
-        if lost <= room and end - now > _MOVE_GAIN * (sooner - now):
-            self.wasted += lost
-            work = batch.left_work
-            ledger.release(batch, batch.left, work)
-            self.forget(batch)
-            moved = ledger.give(taker, items, work, Reason.MOVED, length, now)
-            return [Drop(batch.owner.peer, items), Give(taker.peer, moved.number, items)]
+        if lost <= room and end - now > _MOVE_GAIN * length:
+            return self._begin_anew(taker, batch, now)
         return []
 
     # --- waste --------------------------------------------------------------------------------------------------

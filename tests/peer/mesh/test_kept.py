@@ -19,7 +19,8 @@ def test_what_was_saved_is_remembered_and_private(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"\xff\xfe", b'{"port": "high"}', b'{"name": 7}', b'{"a":' * 5000, b'{"name": "x"' + b" " * 99999],
+    [b"", b"{", b"[]", b"\xff\xfe", b'{"port": "high"}', b'{"name": 7}', b'{"a":' * 5000,
+     b'{"name": "x"' + b" " * 99999],
 )  # fmt: skip
 def test_a_damaged_file_is_as_good_as_none(tmp_path, content):
     (tmp_path / FILE).write_bytes(content)

@@ -1,4 +1,4 @@
-"""To whom peers are linked: to all in a small mesh, and in a large one to so many that all are reached in a few hops."""
+"""To whom peers are linked: to all in a small mesh, in a large one to so many that all are reached in a few hops."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import pytest
 
@@ -30,7 +32,7 @@ class Told:
 async def line(*members: Wired) -> list[Told]:
     """Each linked to the next one only."""
     told = [Told(each) for each in members]
-    for one, other in zip(members, members[1:], strict=False):
+    for one, other in pairwise(members):
         await one.links.connect(other.id, [other.address])
         await until(lambda one=one, other=other: one.id in other.links.links)
     return told

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
-from meshwit.peer.control.api import PeerError
+from meshwit.peer.control.api import PeerError, PeerView
 from meshwit.peer.control.options import UpError
+from meshwit.peer.mesh.profile import encode
 from meshwit.peer.mesh.sightings import Sighting, mesh_hash
 from tests.peer.mesh.small_peers import alone_on_this_device, founded, in_a_lab
 
@@ -296,6 +298,33 @@ def test_a_mesh_that_was_asked_for_is_not_given_up(tmp_path):
         await lab.until(lambda: first.peer.mesh().other_meshes and second.peer.mesh().other_meshes, "they are seen")
         await asyncio.sleep(0.2)
         assert {each.peer.mesh().id for each in (first, second)} == meshes
+
+    in_a_lab(tmp_path, test)
+
+
+def test_a_member_that_says_nonsense_of_itself_harms_nobody(tmp_path):
+    async def test(lab):
+        first = await founded(lab, "ada", open=True)
+        second = await lab.device("bob").up(first, open=True)
+        await lab.until_all_know(first, second)
+        gossiping = second.peer.parts.gossiping
+        nonsense = msgspec.structs.replace(
+            second.peer.parts.roster.member(second.id),
+            addresses=("no address", "999.1.2.3", "", "::::"),
+            port=0,
+            capabilities={"cpu.cores": True, "memory": -1, "weight": float("nan")},
+        )
+        gossiping.publish("member", encode(nonsense))
+        for topic in ("load", "score", "rates", "pending", "need", "jobs"):
+            gossiping.publish(topic, b"\xc1 nonsense")
+        await lab.until(lambda: first.peer.parts.roster.member(second.id).port == 0, "it has arrived")
+        third = await lab.device("cid").up(first, open=True)
+        await lab.until_all_know(first, second, third)
+        shown = first.peer.peers()
+        assert msgspec.json.decode(msgspec.json.encode(shown), type=list[PeerView]) == shown
+        await second.peer.down()
+        await second.ended()
+        await lab.until(lambda: first.states()["bob"] == "left", "its goodbye is heard")
 
     in_a_lab(tmp_path, test)
 

@@ -46,6 +46,17 @@ MEMBERS = st.builds(
     open=st.booleans(),
 )
 
+LOADS = st.builds(
+    LoadProfile,
+    free_slots=st.integers(-5, 2**63 - 1),
+    busy_cores=st.floats(),
+    memory_free=st.integers(-5, 2**63 - 1),
+    battery=st.none() | st.floats(),
+    temperature_c=st.none() | st.floats(),
+    jobs=st.integers(-5, 99),
+    resting=st.text(max_size=300),
+)
+
 
 def is_fit_for_a_terminal(text: str, length_max: int = TEXT_LENGTH_MAX) -> bool:
     return text.isprintable() and len(text) <= length_max
@@ -127,9 +138,7 @@ def test_names_that_would_mislead_a_terminal_or_a_command_are_made_plain(name):
     assert not name_fault(found.name)
 
 
-@given(st.builds(LoadProfile, free_slots=st.integers(-5, 2**63 - 1), busy_cores=st.floats(),
-                 memory_free=st.integers(-5, 2**63 - 1), battery=st.none() | st.floats(),
-                 temperature_c=st.none() | st.floats(), jobs=st.integers(-5, 99), resting=st.text(max_size=300)))  # fmt: skip
+@given(LOADS)
 def test_loads_are_numbers_that_can_be(said):
     found = decode(encode(said), LoadProfile)
     if found is None:

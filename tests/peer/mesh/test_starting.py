@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
 
@@ -49,6 +50,8 @@ def test_a_port_used_before_is_given_up_if_it_is_taken_now(tmp_path):
         port = first.port
         await first.down()
         with socket.socket() as taken:
+            if os.name == "posix":  # connections of before may linger
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):  # somebody else has it: as good
                 taken.bind(("", port))
                 taken.listen()
