@@ -55,7 +55,10 @@ CORE_MODULES = (
             "endings", "settings",
         )
     ),
-    *(f"meshwit/peer/mesh/{name}.py" for name in ("roster", "view", "profile", "reports", "neighbours", "sightings")),
+    *(
+        f"meshwit/peer/mesh/{name}.py"
+        for name in ("roster", "view", "profile", "reports", "neighbours", "sightings", "needs", "merging", "diagnosis")
+    ),
 )  # fmt: skip
 NOT_IN_CORES = {
     "time", "random", "secrets", "os", "socket", "subprocess", "threading", "asyncio", "anyio", "trio", "psutil",

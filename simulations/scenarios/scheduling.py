@@ -206,3 +206,154 @@ CASES: Final[Mapping[str, Callable[[random.Random], Case]]] = {
     "woken-peer": woken,
 }
 COMPARED: Final = (*STRATEGIES, "static", "pull", "prefetch")
+
+
+def _case_play(name: str) -> Callable[[Run], None]:
+    def play(run: Run) -> None:
+        """Every scheduler on the same case."""
+        for strategy in COMPARED:
+            case = CASES[name](run.simulation.rng(name))
+            if strategy in SIMPLE and any(what == "freeze" for _, _, what, _ in case.happenings):
+                continue  # it would never end
+            step, scheduler = play_case(case, strategy, run.simulation.seed)
+            run.simulation.note(f"{strategy} {step.makespan_s!r} {step.messages}")
+            run.sample(strategy, step.makespan_s / case.reference_s)
+            if strategy not in SIMPLE:
+                done = sum(worker.busy_work for worker in step.workers.values())
+                run.sample("wasted", done / float(case.sizes.sum()) - 1)
+                run.sample("finished tasks given again", float(step.given_again))
+
+    return play
+
+
+def shares_of_office(run: Run) -> None:
+    """A thousand frames on the four machines: how many each gets, planned and really."""
+    wanted = [1000 * speed / sum(OFFICE) for speed in (850.0, 620.0, 340.0, 200.0)]
+    for strategy in STRATEGIES:
+        case = equal(run.simulation.rng("office"))
+        step, _ = play_case(case, strategy, run.simulation.seed)
+        counts = list(step.counts.values())
+        run.simulation.note(f"{strategy} {counts}")
+        exact = make_scheduler(strategy, case)
+        assert isinstance(exact, GridScheduler)
+        for number, speed in enumerate(OFFICE):
+            exact.peer_joined(PeerId(f"peer{number}"), 1, RatePrior(speed, 0.15), 0.0)
+        planned = [share.items for share in exact.plan()]
+        run.sample("off", max(abs(got / due - 1) for got, due in zip(counts, wanted, strict=True)))
+        run.sample("off by plan", max(abs(got / due - 1) for got, due in zip(planned, wanted, strict=True)))
+
+
+def slow_peer(run: Run) -> None:
+    """The same step with and without a peer of speed 5 beside the four."""
+    for name in ("equal", "lognormal", "few-equal", "few-estimated"):
+        for strategy in STRATEGIES:
+            without = CASES[name](run.simulation.rng(name))
+            case = CASES[name](run.simulation.rng(name))
+            case.speeds, case.scores = (*OFFICE, 5.0), [*case.scores, 5.0]
+            before, _ = play_case(without, strategy, run.simulation.seed)
+            after, _ = play_case(case, strategy, run.simulation.seed)
+            run.simulation.note(f"{name} {strategy} {before.makespan_s!r} {after.makespan_s!r}")
+            run.sample(f"{name} slower", after.makespan_s / before.makespan_s)
+
+
+def large(run: Run) -> None:
+    """A mesh of many peers of all speeds and a thousand small tasks for each; an ideal of about 40 s."""
+    rng = np.random.default_rng(run.simulation.seed)
+    speeds = np.exp(rng.normal(0.0, 0.5, run.size))
+    sizes = np.exp(rng.normal(0.0, 0.5, 1000 * run.size))
+    sizes *= 40.0 * float(speeds.sum()) / float(sizes.sum())
+    scores = (speeds * np.exp(rng.normal(0.0, 0.1, run.size))).tolist()
+    case = Case(sizes, tuple(speeds.tolist()), 40.0, scores)
+    strategy = "Adaptive"
+    step, scheduler = play_case(case, strategy, run.simulation.seed, check_each=0)
+    run.simulation.note(f"{strategy} {step.makespan_s!r} {step.messages}")
+    run.sample(strategy, step.makespan_s / case.reference_s)
+    run.sample("CPU of the core per task", step.cpu_s / len(sizes) * 1e6)
+    run.sample("messages", float(step.messages))
+    assert isinstance(scheduler, GridScheduler)
+    run.expect(bool(scheduler.done), "the step did not end")
+    scheduler.check()
+
+
+SIMPLE: Final = ("static", "pull", "prefetch")
+_LIMITS: Final[Mapping[str, tuple[float, float | None, tuple[str, ...]]]] = {
+    "equal": (1.006, 1.006, STRATEGIES),
+    "lognormal": (1.012, None, STRATEGIES),
+    "few-equal": (1.03, 1.03, STRATEGIES),
+    "few-lognormal": (1.10, 1.5, ("Adaptive",)),
+    "few-estimated": (1.05, 1.15, STRATEGIES),
+    "few-estimated-20": (1.05, 1.15, STRATEGIES),
+    "wrong-score": (1.02, 1.02, STRATEGIES),
+    "slowed": (1.03, 1.03, STRATEGIES),
+    "killed": (1.03, 1.03, STRATEGIES),
+    "frozen-peer": (1.05, 1.05, STRATEGIES),
+    "woken-peer": (1.05, 1.05, STRATEGIES),
+}
+"""Of each case: the limits of the median and of the 95th percentile, and for which strategies."""
+
+
+def _figures(name: str) -> tuple[Figure, ...]:
+    median, worst, limited = _LIMITS[name]
+    figures = []
+    for strategy in COMPARED:
+        held = strategy in limited
+        figures.append(Figure(strategy, "median", "x", median if held else None))
+        figures.append(Figure(strategy, "p95", "x", worst if held else None))
+    return (
+        *figures,
+        Figure("wasted", "p95", "", 0.05),
+        Figure("finished tasks given again", "sum", "", 0.0),
+    )
+
+
+_SUMMARIES: Final = {
+    "equal": "1000 equal tasks on four machines",
+    "lognormal": "1000 tasks of lognormal length, sigma 1",
+    "few-equal": "40 equal tasks, against the best assignment",
+    "few-lognormal": "100 tasks of lognormal length, sigma 1.5, against a lower bound of the best assignment",
+    "few-estimated": "the same with their work estimated",
+    "few-estimated-20": "the same with estimates that are 20 % wrong",
+    "wrong-score": "1000 equal tasks, one score wrong fourfold",
+    "slowed": "the fastest drops to a quarter at half-time",
+    "killed": "the fastest is killed at 30 %",
+    "frozen-peer": "the fastest freezes at 30 %",
+    "woken-peer": "the fastest freezes at 30 % and wakes at 80 %",
+}
+SCHEDULING: Final = (
+    *(
+        Scenario(f"grid-{name}", _SUMMARIES[name], _case_play(name), _figures(name), sizes=(4,), seeds=20)
+        for name in CASES
+    ),
+    Scenario(
+        "grid-office",
+        "a thousand frames are shared out by speed",
+        shares_of_office,
+        (Figure("off", "max", "", 0.02), Figure("off by plan", "max", "", 0.02)),
+        sizes=(4,),
+        seeds=10,
+    ),
+    Scenario(
+        "grid-slow-peer",
+        "a peer of speed 5 beside the four never makes a step slower",
+        slow_peer,
+        tuple(
+            Figure(f"{name} slower", statistic, "x", 1.01 if statistic == "max" and "equal" in name else None)
+            for name in ("equal", "lognormal", "few-equal", "few-estimated")
+            for statistic in ("median", "p95", "max")
+        ),
+        sizes=(5,),
+        seeds=20,
+    ),
+    Scenario(
+        "grid-large",
+        "a thousand tasks for each of many peers",
+        large,
+        (
+            Figure("Adaptive", "max", "x", 1.01),
+            Figure("CPU of the core per task", "max", "us", 20.0),
+            Figure("messages", "max", ""),
+        ),
+        sizes=(100,),
+    ),
+)
+"""All that concerns Grid steps; `grid-large --size 1000` is the million tasks."""

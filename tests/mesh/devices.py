@@ -123,7 +123,12 @@ class Device:
 
     def wait_until_up(self) -> None:
         """Until its peer answers."""
-        wait_for(lambda: re.search("peers? alive", self.said()), f"{self.name} is up", self)
+
+        def answers() -> bool:
+            assert self.peer is not None and self.peer.poll() is None, f"{self.name} has ended:\n{self.said()}"
+            return re.search("peers? alive", self.said()) is not None
+
+        wait_for(answers, f"{self.name} is up", self)
 
     def stop(self) -> None:
         """Ends its peer if it runs."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, assert_never
 
 import msgspec
@@ -25,6 +25,9 @@ from meshwit.records import Record
 
 RENEW_AFTER_S: Final = (1.0, 3.0)
 """A secret that an expelled peer may know is replaced after a random time between these: mostly one member does."""
+PIECE_BYTES: Final = 512 * 1024
+"""Of expulsions in one message; a frame may have twice as much."""
+_RECORD_OVERHEAD_BYTES: Final = 256
 
 
 class Standing(msgspec.Struct, frozen=True, tag="standing", tag_field="type"):
@@ -70,8 +73,8 @@ class MembershipNews:
 
     def greet(self, link: Link) -> None:
         """A link is new: tell all."""
-        standing = Standing(self._keeper.secrets_for_members(), self._keeper.membership.expulsions)
-        link.send(Channel.MEMBERSHIP, msgspec.msgpack.encode(standing))
+        for raw in _messages(self._keeper.secrets_for_members(), self._keeper.membership.expulsions):
+            link.send(Channel.MEMBERSHIP, raw)
 
     def ask_to_approve(self, holder: PeerId, waiting: str) -> bool:
         """Asks the member where a device waits to let it in; False if there is no link to it."""
@@ -108,10 +111,11 @@ class MembershipNews:
 
     def _changed(self, membership: Membership) -> None:
         """Passes on what is new; who has just been expelled is told that, and no secret."""
-        to_members = msgspec.msgpack.encode(Standing(self._keeper.secrets_for_members(), membership.expulsions))
-        to_expelled = msgspec.msgpack.encode(Standing(expulsions=membership.expulsions))
+        to_members = _messages(self._keeper.secrets_for_members(), membership.expulsions)
+        to_expelled = _messages(b"", membership.expulsions)
         for link in list(self._links.links.values()):
-            link.send(Channel.MEMBERSHIP, to_members if self._is_member(link) else to_expelled)
+            for raw in to_members if self._is_member(link) else to_expelled:
+                link.send(Channel.MEMBERSHIP, raw)
         if self._keeper.secret_is_stale and self._renewing is None and not self._closed:
             delay = random.uniform(*RENEW_AFTER_S)
             self._renewing = asyncio.get_running_loop().call_later(delay, self._renew)
@@ -125,3 +129,19 @@ class MembershipNews:
         self._renewing = None
         if self._keeper.secret_is_stale:
             self._keeper.renew_secret()
+
+
+def _messages(secrets: bytes, expulsions: Sequence[Record]) -> list[bytes]:
+    """The whole standing in pieces that fit into frames; the secret comes last, so that nobody expelled shares it."""
+    pieces: list[list[Record]] = [[]]
+    room = PIECE_BYTES
+    for record in expulsions:
+        size = len(record.payload) + _RECORD_OVERHEAD_BYTES
+        if size > room:
+            pieces.append([])
+            room = PIECE_BYTES
+        pieces[-1].append(record)
+        room -= size
+    *first, last = pieces
+    standings = [*(Standing(expulsions=tuple(each)) for each in first), Standing(secrets, tuple(last))]
+    return [msgspec.msgpack.encode(each) for each in standings]

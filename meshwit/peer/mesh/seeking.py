@@ -154,6 +154,8 @@ class Seeker:
             await self._links.connect(peer, addresses)
         except LinkError as error:
             _log.info("nobody of the mesh at %s: %s", ", ".join(map(address_text, addresses)), error)
+            if error.kind == "expelled":
+                self._tell("refused", str(error))
 
     async def _try_host(self, address: Address) -> None:
         try:
