@@ -14,7 +14,7 @@ from typing import Final
 from meshwit.ids import PeerId, id_bytes
 
 LINKS_MAX: Final = 48
-"""Lower: fewer descriptors, more dials before a job; higher: memory (up to 1 MB a link, most of it buffers of TLS) and wake-ups."""
+"""Lower: fewer descriptors, more dials before a job; higher: memory (up to 1 MB a link, mostly buffers of TLS)."""
 
 
 def wanted_links(me: PeerId, alive: Iterable[PeerId], links_max: int = LINKS_MAX) -> frozenset[PeerId]:
