@@ -128,6 +128,7 @@ def percentile(samples: Sequence[float], share: float) -> float:
 STATISTICS: Final[Mapping[str, Statistic]] = {
     "mean": lambda samples: sum(samples) / len(samples),
     "median": lambda samples: percentile(samples, 0.5),
+    "p95": lambda samples: percentile(samples, 0.95),
     "p99": lambda samples: percentile(samples, 0.99),
     "max": max,
     "min": min,

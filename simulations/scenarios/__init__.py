@@ -13,6 +13,7 @@ from simulations.scenarios.deaths import GOODBYE, KILLED, PULLED, PULLED_WIFI
 from simulations.scenarios.false_deaths import FROZEN, LOSS_5, LOSS_20
 from simulations.scenarios.forming import BUSY, JOIN_STORM, TRAFFIC, WIDE
 from simulations.scenarios.partitions import HALVES, ONE_WAY, SINGLE
+from simulations.scenarios.scheduling import SCHEDULING
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     scenario.name: scenario
@@ -34,6 +35,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         LOSS_20,
         *DIRECTORY.values(),
         WIDE,
+        *SCHEDULING,
     )
 }
 """The shorter ones first."""

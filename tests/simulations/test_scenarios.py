@@ -17,6 +17,7 @@ from simulations.report import passed
 from simulations.runner import Task, _play_elsewhere, play
 from simulations.scenario import Run
 from simulations.scenarios import SCENARIOS
+from simulations.scenarios.scheduling import SCHEDULING
 
 SHORT = {
     "killed": [Task("killed", seed, 8, 0.0) for seed in range(4)],
@@ -40,7 +41,7 @@ SHORT = {
 
 
 def test_each_scenario_has_a_short_version():
-    assert set(SHORT) | set(DIRECTORY) == set(SCENARIOS)
+    assert set(SHORT) | set(DIRECTORY) | {each.name for each in SCHEDULING} == set(SCENARIOS)
 
 
 @pytest.mark.parametrize("name", SHORT)

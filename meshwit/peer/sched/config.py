@@ -19,7 +19,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
         load_max: share of one core that messages may cost the leader. As `message_s`.
         delay_s: from a report to the next task's begin, both ways over the network. Too low: take-backs that gain
             nothing; too high: none where they would gain.
-        waste_max: work of runs that lost, over the work of the step. Too low: stragglers hold the job; too high: energy.
+        waste_max: work of runs that lost, over the work of the step. Too low: stragglers stay; too high: energy.
         silence_min_s: a peer is believed frozen after no shorter silence. Too low: a hiccup costs it its tasks; too
             high: a frozen peer holds them.
         silence_factor: and after so many times what its task should take, generously. As `silence_min_s`.

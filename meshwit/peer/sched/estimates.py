@@ -26,6 +26,8 @@ _CUSUM_ALARM: Final = 6.0
 _CUSUM_SLACK: Final = 0.5
 _CLIP: Final = 4.0
 _SIGMA_MIN: Final = 0.05
+_DOUBTED: Final = 4.0
+"""Precision of the prior of a peer that changed its speed: an error of 0.5."""
 _VARIANCE_PRIOR: Final = 0.25
 _VARIANCE_PRIOR_WEIGHT: Final = 2.0
 _IMPLAUSIBLE: Final = 3.0
@@ -74,7 +76,7 @@ class PeerRate:
             self.count, self.mean = self.up_count, self.up_sum / self.up_count
         else:
             self.count, self.mean = self.down_count, self.down_sum / self.down_count
-        self.precision = min(self.precision, 1e-2)
+        self.precision = min(self.precision, _DOUBTED)
         self.up = self.down = 0.0
         self.up_count = self.up_sum = self.down_count = self.down_sum = 0.0
         return True
@@ -126,7 +128,8 @@ class RateModel:
         self._learn_spread(rate, logs, mean)
         self.measured += count
         expected = math.log(rate.median_s)
-        deviation = 0.0 if self._gauged_at == 0 else (mean - expected) * math.sqrt(count) / self.sigma
+        variance = self.sigma**2 / count + 1 / (rate.precision + rate.count / self.sigma**2)
+        deviation = 0.0 if self._gauged_at == 0 else (mean - expected) / math.sqrt(variance)
         if not rate.cusum(max(-_CLIP, min(_CLIP, deviation)), count, mean):
             rate.mean += count / (rate.count + count) * (mean - rate.mean)
             rate.count += count

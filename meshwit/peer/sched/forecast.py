@@ -11,8 +11,9 @@ from meshwit.peer.sched.estimates import RateModel
 from meshwit.peer.sched.ledger import Batch, Holder
 from meshwit.peer.sched.pending import Pending
 
-PREFETCH = 200
-_SMALL_MESH_SLOTS: Final = 64
+_PREFETCH: Final = 200
+_SMALL_MESH_SLOTS: Final = 16
+_SUM_S: Final = 0.01
 _PASS_S_PER_SLOT: Final = 5e-5
 
 
@@ -47,7 +48,7 @@ class Forecast:
 
     def sum_up(self, now: float, *, force: bool = False) -> None:
         """Bring `slots` and `speed` up to date."""
-        if force or now > self._summed_at + self.pass_s:
+        if force or now > self._summed_at + max(self.pass_s, _SUM_S):
             self._summed_at = now
             working = [each for each in self.holders if not each.frozen]
             self.slots = sum(each.slots for each in working)
@@ -62,7 +63,7 @@ class Forecast:
         if not self.rates.measured or not self.pending.count:
             return True
         task_s = self.pace_s(holder) * self.pending.work / self.pending.count
-        return task_s < PREFETCH * self.config.delay_s
+        return task_s < _PREFETCH * self.config.delay_s
 
     def working(self) -> Iterable[Holder]:
         """Peers that are not frozen and have slots."""
@@ -71,8 +72,8 @@ class Forecast:
     def remaining_s(self, batch: Batch, now: float) -> float:
         """Of a batch, without what waits before it."""
         pace = self.pace_s(batch.owner)
-        if not batch.started:
-            return batch.left_work * pace
+        if not batch.started or not self.rates.measured:
+            return batch.left_work * pace  # before anything is measured, paces are in no unit that a clock knows
         elapsed = max(0.0, now - batch.since)
         if batch.left == 1:
             return max(0.0, self.rates.expected_s(batch.owner.rate, batch.left_work, elapsed) - elapsed)

@@ -1,21 +1,23 @@
 """The scheduler of one Grid step: which item runs where, so that every machine finishes at the same moment.
 
-Theory of operation. Items are pending until a peer with room gets some (`placement`), in batches that cost one message.
-What peers report makes rates (`estimates`) and those a forecast of when each slot is free (`forecast`). What lies wrong by
-that forecast is taken back, run twice or moved, and a silent peer loses its items (`rescue`). The books (`ledger`) know
-no policy. The three strategies differ in the first of these alone:
+Theory of operation. Items are pending until a peer with room gets some (`placement`), in batches that cost one
+message. What peers report makes rates (`estimates`) and those a forecast of when each slot is free (`forecast`). What
+lies wrong by that forecast is taken back, run twice or moved, and a silent peer loses its items (`rescue`). The books
+(`ledger`) know no policy. The three strategies differ in the first of these alone:
 
-- **Balanced** gives each peer its share by rate at once; what turns out wrong is taken back later.
+- **Balanced** gives each peer its share by rate at once (`opening`); what turns out wrong is taken back later.
 - **Queued** gives batches of equal length, one ahead for each slot.
-- **Adaptive** gives batches that shrink towards the end (weighted factoring), and sees to stragglers before the end.
+- **Adaptive** gives batches that shrink towards the end (weighted factoring), and moves long tasks off slow peers
+  before the end.
 
-Nothing here knows a clock, a network or an activity. It never raises on what a peer reports: reports on items that are not
-the peer's are counted (`strays`) and otherwise ignored, except that a first result is welcome from anybody who had the item.
+Nothing here knows a clock, a network or an activity. It never raises on what a peer reports: reports on items that
+are not the peer's are counted (`strays`) and otherwise ignored, except that the first result of an item is welcome
+from anybody who was given it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -23,18 +25,22 @@ import numpy.typing as npt
 
 from meshwit.ids import PeerId
 from meshwit.peer.sched.config import SchedulerConfig
-from meshwit.peer.sched.effects import Drop, Effect, Give, Share, StepDone, TakeBack
+from meshwit.peer.sched.effects import Effect, Give, Share, StepDone, TakeBack
 from meshwit.peer.sched.estimates import RateModel, RatePrior
 from meshwit.peer.sched.explaining import reasons
 from meshwit.peer.sched.forecast import Forecast
 from meshwit.peer.sched.ledger import Holder, ItemState, Ledger, Reason
+from meshwit.peer.sched.opening import opening, shares
 from meshwit.peer.sched.pending import Pending
-from meshwit.peer.sched.placement import Placement, shares
+from meshwit.peer.sched.placement import Placement
 from meshwit.peer.sched.rescue import Rescue
+from meshwit.peer.sched.settling import Settling
 
 Strategy = Literal["Balanced", "Queued", "Adaptive"]
 STRATEGIES: Final = ("Balanced", "Queued", "Adaptive")
 _DECLINED_MAX: Final = 4
+_WASTE_TOLERANCE: Final = 0.03
+"""Work is estimated, and what it was is known later."""
 _LOOKS_PER_TASK: Final = 10
 _LOOK_S_MIN: Final = 0.002
 
@@ -45,7 +51,6 @@ class GridScheduler:
     Attributes:
         strategy: how items are given out.
         ledger: who has what.
-        strays: reports on items that were not the reporting peer's.
     """
 
     def __init__(
@@ -74,7 +79,6 @@ class GridScheduler:
         self.strategy = strategy
         self.config = config or SchedulerConfig()
         self.ledger = Ledger(count)
-        self.strays = 0
         self._works = None if works is None else _checked(works, count)
         self._count = count
         self._complete = complete
@@ -83,19 +87,25 @@ class GridScheduler:
         self._rates = RateModel(self.config.window)
         self._forecast = Forecast(self.config, self._rates, self._pending)
         self._placement = Placement(self._forecast, shrinking=strategy == "Adaptive")
-        self._rescue = Rescue(self._forecast, self.ledger, early=strategy == "Adaptive")
+        self._rescue = Rescue(self._forecast, self.ledger)
+        self._settling = Settling(self._forecast, self.ledger, self._rescue)
         self._rescue.total_work = self._pending.work
         self._holders: dict[PeerId, Holder] = {}
         self._next_look = float("inf")
         self._looked_at = float("-inf")
+        self._silence_at = float("-inf")
 
     # --- what happens -------------------------------------------------------------------------------------------
 
     def start(self, now: float) -> list[Effect]:
         """Give out the first items; peers that joined before share them."""
         self._started = True
+        self._silence_at = now + self.config.silence_min_s
         self._forecast.sum_up(now, force=True)
-        effects = self._give_shares(now) if self.strategy == "Balanced" else []
+        effects: list[Effect] = []
+        if self.strategy == "Balanced":
+            for holder, items, work in opening(self._forecast, now):
+                effects.append(self._give(holder, items, work, Reason.SHARE, now))
         return effects + self._everyone(now)
 
     def append(self, count: int, works: Sequence[float] | None, now: float) -> list[Effect]:
@@ -167,11 +177,11 @@ class GridScheduler:
         """A peer ended items; `seconds` is how long each took there."""
         holder = self._holders.get(peer)
         if holder is None:
-            self.strays += len(items)
+            self._settling.strays += len(items)
             return []
         self._hear(holder, now)
         effects: list[Effect] = []
-        fresh = self._settle(holder, items, ItemState.FINISHED, now, effects)
+        fresh = self._settling.settle(holder, items, ItemState.FINISHED, now, effects)
         if len(fresh) == len(items):
             taken: Sequence[float] = seconds
         else:
@@ -189,9 +199,9 @@ class GridScheduler:
         self._hear(holder, now)
         effects: list[Effect] = []
         if again:
-            self._return(holder, items, now)
+            self._settling.put_back(holder, items, now)
         else:
-            self._settle(holder, items, ItemState.ASIDE, now, effects)
+            self._settling.settle(holder, items, ItemState.ASIDE, now, effects)
         return effects + self._after(holder, now)
 
     def taken_back(self, peer: PeerId, items: Sequence[int], now: float) -> list[Effect]:
@@ -200,7 +210,7 @@ class GridScheduler:
         if holder is None:
             return []
         self._hear(holder, now)
-        self._return(holder, items, now)
+        self._settling.put_back(holder, items, now)
         for batch in holder.batches():
             self._rescue.asked.discard(batch.number)
             batch.asked = False
@@ -209,10 +219,12 @@ class GridScheduler:
     def tick(self, now: float) -> list[Effect]:
         """Time has passed."""
         effects: list[Effect] = []
-        for holder in [each for each in self._forecast.holders if self._rescue.silent_after(each) <= now]:
-            holder.frozen = True
-            effects += self._rescue.give_up(holder, now, gone=False)
-            self._forecast.sum_up(now, force=True)
+        if now >= self._silence_at:
+            self._silence_at = now + self.config.silence_min_s / 2
+            for holder in [each for each in self._forecast.holders if self._rescue.silent_after(each) <= now]:
+                holder.frozen = True
+                effects += self._rescue.give_up(holder, now, gone=False)
+                self._forecast.sum_up(now, force=True)
         if self._rescue.pairs:
             effects += self._rescue.limit_waste(now)
         return effects + self._everyone(now)
@@ -221,9 +233,7 @@ class GridScheduler:
         """When `tick` is due at the latest; None if nothing is under way."""
         if self._done or not self.ledger.batches:
             return None
-        due = min((self._rescue.silent_after(each) for each in self._forecast.holders), default=float("inf"))
-        due = min(due, self._next_look)
-        return None if due == float("inf") else due
+        return min(self._next_look, self._silence_at)
 
     # --- telling ------------------------------------------------------------------------------------------------
 
@@ -238,6 +248,11 @@ class GridScheduler:
     @property
     def _mean_work(self) -> float:
         return self._rescue.total_work / max(1, self._count)
+
+    @property
+    def strays(self) -> int:
+        """Reports on items that were not the reporting peer's."""
+        return self._settling.strays
 
     @property
     def waste(self) -> float:
@@ -261,7 +276,7 @@ class GridScheduler:
         for copy in self._rescue.pairs.values():
             assert self.ledger.batches[copy.twin].twin == copy.number
         assert self._rescue.asked <= set(self.ledger.batches)
-        assert self.waste <= self.config.waste_max + 1, self.waste
+        assert self.waste <= self.config.waste_max + _WASTE_TOLERANCE, self.waste
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -271,91 +286,6 @@ class GridScheduler:
         if holder.frozen:
             holder.frozen = False
             self._forecast.sum_up(now, force=True)
-
-    def _settle(
-        self, holder: Holder, items: Sequence[int], state: ItemState, now: float, effects: list[Effect]
-    ) -> list[int]:
-        """Items ended for good on a peer; those for which that is news."""
-        ledger = self.ledger
-        fresh: list[int] = []
-        place = 0
-        while place < len(items):
-            item = items[place]
-            place += 1
-            if not 0 <= item < self._count or ledger.states[item] >= ItemState.FINISHED:
-                self.strays += 1
-                continue
-            batch = ledger.run_of(item, holder.peer)
-            if batch is None:
-                if not self._welcome(holder, item, now, effects):
-                    continue
-                fresh.append(item)
-                continue
-            other = ledger.other_run(item, batch) if ledger.duplicates else None
-            work = self._pending.work_of((item,))
-            if other is not None:
-                self._rescue.lose(other, [item], work, now)
-                effects.append(Drop(other.owner.peer, [item]))
-            if not batch.started:
-                ledger.begun(batch, now)
-            batch.since = now
-            ledger.release(batch, 1, work)
-            if batch.left == 0:
-                self._rescue.forget(batch)
-            if ledger.abandoned:
-                ghost = ledger.abandoned.pop(item, None)
-                if ghost is not None:
-                    effects.append(Drop(ghost.peer, [item]))
-            ledger.states[item] = state
-            fresh.append(item)
-        ledger.settle(fresh, state)
-        return fresh
-
-    def _welcome(self, holder: Holder, item: int, now: float, effects: list[Effect]) -> bool:
-        """Whether a result counts from a peer that no longer had the item: it woke, or kept what it was asked for."""
-        ledger = self.ledger
-        if not any(ledger.batch_peer[number] == holder.index for number in ledger.given(item)):
-            self.strays += 1
-            return False
-        ghost = ledger.abandoned.pop(item, None)
-        if ghost is not None and ghost is not holder:
-            effects.append(Drop(ghost.peer, [item]))
-        if ledger.states[item] == ItemState.PENDING:
-            self._pending.remove(item)
-            return True
-        for number in (ledger.duplicates.get(item, -1), ledger.primary[item]):
-            batch = ledger.batches.get(number)
-            if batch is not None:
-                effects.append(Drop(batch.owner.peer, [item]))
-                if item in ledger.duplicates:
-                    self._rescue.lose(batch, [item], self._pending.work_of((item,)), now)
-                    continue
-                ledger.release(batch, 1, self._pending.work_of((item,)))
-                if batch.left == 0:
-                    self._rescue.wasted += self._rescue.run_work(batch, now)
-                    self._rescue.forget(batch)
-        return True
-
-    def _return(self, holder: Holder, items: Iterable[int], now: float) -> None:
-        """A peer's items become pending, or if a twin has them, the twin's alone."""
-        ledger = self.ledger
-        for item in items:
-            if not 0 <= item < self._count or ledger.states[item] != ItemState.HELD:
-                self.strays += 1
-                continue
-            batch = ledger.run_of(item, holder.peer)
-            if batch is None:
-                self.strays += 1
-                continue
-            work = self._pending.work_of((item,))
-            if item in ledger.duplicates:
-                self._rescue.lose(batch, [item], work, now)
-                continue
-            ledger.release(batch, 1, work)
-            if batch.left == 0:
-                self._rescue.forget(batch)
-            ledger.states[item] = ItemState.PENDING
-            self._pending.put((item,))
 
     def _give_back_queue(self, holder: Holder) -> list[Effect]:
         items: list[int] = []
@@ -373,8 +303,8 @@ class GridScheduler:
             return ended
         self._forecast.sum_up(now)
         effects: list[Effect] = []
-        if self.strategy == "Adaptive" and self._pending.count and self._placement.has_room(holder):
-            effects = self._rescue.look([holder], now)
+        if self.strategy == "Adaptive" and self._pending.count and now >= self._rescue.next_move_at:
+            effects = self._rescue.move(now)
         effects += self._fill(holder, now)
         if now >= self._looked_at + self._forecast.pass_s and (
             not self._pending.count or self._placement.has_room(holder) or self._rescue.pairs or now >= self._next_look
@@ -437,37 +367,6 @@ class GridScheduler:
         if open_holders or self._rescue.pairs:
             often = self._forecast.pace_s(holders[0]) * self._mean_work / _LOOKS_PER_TASK if holders else 0.0
             self._next_look = now + max(_LOOK_S_MIN, forecast.pass_s, often)
-        return effects
-
-    def _give_shares(self, now: float) -> list[Effect]:
-        """Balanced: each peer's share at once, in batches small enough to be taken back singly."""
-        effects: list[Effect] = []
-        plan = shares(self._forecast, now)
-        size = max(1, self._count // self.config.balanced_batches)
-        if self._pending.estimated:
-            return self._give_lengths(now)
-        for holder, share in plan:
-            left = share.items
-            while left > 0 and self._pending.count:
-                items, work = self._pending.take(self._pending.head, min(left, size), self.config.batch_items_max)
-                left -= len(items)
-                effects.append(self._give(holder, items, work, Reason.SHARE, now))
-        return effects
-
-    def _give_lengths(self, now: float) -> list[Effect]:
-        """Longest first, each where it would end first (Graham's LPT on machines of several speeds)."""
-        holders = list(self._forecast.working())
-        ends = np.array([0.0 for each in holders for _ in range(each.slots)])
-        paces = np.array([self._forecast.pace_s(each) for each in holders for _ in range(each.slots)])
-        owners = [each for each in holders for _ in range(each.slots)]
-        limit = max(1.0, self._count / self.config.balanced_batches)
-        effects: list[Effect] = []
-        while self._pending.count and owners:
-            average = self._pending.work / self._pending.count
-            items, work = self._pending.take(self._pending.head, limit * average, self.config.batch_items_max)
-            best = int(np.argmin(ends + work * paces))
-            ends[best] += work * paces[best]
-            effects.append(self._give(owners[best], items, work, Reason.SHARE, now))
         return effects
 
     def _end(self) -> list[Effect]:

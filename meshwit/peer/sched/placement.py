@@ -15,15 +15,13 @@ Guided self-scheduling (Polychronopoulos and Kuck 1987) gives each idle processo
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 
-from meshwit.peer.sched.effects import Share
 from meshwit.peer.sched.forecast import Forecast
 from meshwit.peer.sched.ledger import Holder, Reason
 
-NEED = 0
-_EXACT_PLAN_MAX = 200_000
+_FIRST_BATCHES = 128
+"""Of so many that a slot will have at least, the first is given before anything is known."""
 
 
 class Placement:
@@ -57,10 +55,10 @@ class Placement:
         work, count_max = self._size(holder)
         if pending.estimated:
             return self._choose_by_length(holder, free, pace, work, count_max, now)
-        items = max(1, min(int(work), count_max, pending.count))
+        items = max(1, int(min(work, count_max, pending.count)))
         if not forecast.needed(holder, free + items * pace, now) and (
             items == 1 or not forecast.needed(holder, free + pace, now)
-        ) and not (NEED and forecast.rates.measured > 8 and forecast.needed(holder, free + pace * forecast.rates.mean_factor ** -NEED, now)):
+        ):
             return None
         reason = Reason.SHARE if forecast.rates.measured else Reason.LEARNING
         return *pending.take(pending.head, items, count_max), reason
@@ -89,7 +87,8 @@ class Placement:
         """The work of a batch, and the most items."""
         forecast, config = self._forecast, self._forecast.config
         if not forecast.rates.measured:
-            return 0.0, 1
+            first = forecast.pending.count // (_FIRST_BATCHES * max(1, forecast.slots))
+            return float("inf"), max(1, min(first, config.batch_items_max))
         message_s = 2 * config.message_s * forecast.slots
         pace = forecast.pace_s(holder)
         by_time = max(config.batch_s, message_s / config.load_max) / pace
@@ -97,36 +96,3 @@ class Placement:
             share = forecast.pending.work / pace / max(1e-12, forecast.speed)
             by_time = min(by_time, max(share / 2, max(config.batch_min_s, message_s) / pace))
         return by_time, min(config.batch_items_max, max(1, forecast.rates.measured * config.growth))
-
-
-def shares(forecast: Forecast, now: float) -> list[tuple[Holder, Share]]:
-    """What each peer would run of what is pending, were all as believed: each item ends where it ends first."""
-    forecast.sum_up(now, force=True)
-    pending, holders = forecast.pending, list(forecast.working())
-    if not holders:
-        return []
-    counts = {holder.index: 0 for holder in holders}
-    works = {holder.index: 0.0 for holder in holders}
-    slots = [(holder, forecast.pace_s(holder)) for holder in holders for _ in range(holder.slots)]
-    if pending.count <= _EXACT_PLAN_MAX // (1 + len(slots).bit_length()):
-        ends = [(pace, number, 1) for number, (_, pace) in enumerate(slots)]
-        heapq.heapify(ends)
-        for _ in range(pending.count):
-            _, number, count = ends[0]
-            holder, pace = slots[number]
-            counts[holder.index] += 1
-            heapq.heapreplace(ends, ((count + 1) * pace, number, count + 1))
-    else:
-        given = 0.0
-        for holder in holders:
-            before = round(given * pending.count)
-            given += holder.slots / forecast.pace_s(holder) / forecast.speed
-            counts[holder.index] = round(given * pending.count) - before
-    for holder in holders:
-        if pending.estimated:
-            works[holder.index] = holder.slots / forecast.pace_s(holder) / forecast.speed
-        else:
-            works[holder.index] = counts[holder.index] / max(1, pending.count)
-    return [
-        (holder, Share(holder.peer, works[holder.index], counts[holder.index])) for holder in holders
-    ]  # fmt: skip

@@ -1,16 +1,16 @@
 """What is done about items that lie wrong: taken back, run a second time, moved, or given up with a frozen peer.
 
-- **Take-back.** Where a peer will be idle and nothing is pending, batches that others have not begun and would end later
-  than this peer are asked back.
+- **Take-back.** Where a peer will be idle and nothing is pending, batches that others have not begun and would end
+  later than this peer are asked back.
 - **Backup tasks.** An idle peer runs a second copy of what would end last, if it is expected to end sooner there (Dean
   and Ghemawat, MapReduce, 2004, section 3.6; with unknown lengths and speeds, replication: Cirne, Brasileiro, Paranhos
   et al. 2007). One copy at most, on the fastest idle peer, judged by expected ends as in LATE (Zaharia et al. 2008).
-- **Moving.** A task that turns out so long that on its slow peer it would end after the step is begun anew on a faster one
-  and dropped where it was, while that is cheap (task assignment by guessing size: Harchol-Balter 2002).
+- **Moving.** A task that turns out so long that on its slow peer it may end after the step is begun anew on a faster
+  one and dropped where it was, while that is cheap (task assignment by guessing size: Harchol-Balter 2002).
 - **Waste** is the work of runs that lost. What is lost and what may still be, of each pair the lesser run, stays below
-  5 % of the step's work; when it would not, the lesser run of a pair is dropped.
-- **Silence.** A peer that says nothing for much longer than its tasks should take is believed frozen: its items are pending
-  again, at once. Should it wake and end one first, that counts.
+  5 % of the step's work as it is estimated; when it would not, the lesser run of a pair is dropped.
+- **Silence.** A peer that says nothing for much longer than its tasks should take is believed frozen: its items are
+  pending again, at once. Should it wake and end one first, that counts.
 """
 
 from __future__ import annotations
@@ -22,12 +22,10 @@ from meshwit.peer.sched.effects import Drop, Effect, Give, TakeBack
 from meshwit.peer.sched.forecast import Forecast
 from meshwit.peer.sched.ledger import Batch, Holder, ItemState, Ledger, Reason
 
-MOVE_AT = 0.3
-MOVE_K = 3
-EARLY_SHARE = 0.5
-EARLY_DUP = False
-LATE_TOO = False
+_MOVE_AT: Final = 0.3
+_MOVE_CAUTION: Final = 5
 _OPENERS_MAX: Final = 16
+_MOVE_LOOK: Final = 0.1
 _FAILURES_MAX: Final = 4
 _MARGIN: Final = 0.05
 _MOVE_GAIN: Final = 1.3
@@ -41,13 +39,12 @@ class Rescue:
         total_work: of the step.
     """
 
-    def __init__(self, forecast: Forecast, ledger: Ledger, *, early: bool) -> None:
-        """`early`: stragglers are seen to before everything is given out (Adaptive)."""
+    def __init__(self, forecast: Forecast, ledger: Ledger) -> None:
         self._forecast = forecast
         self._ledger = ledger
-        self._early = early
         self.wasted = 0.0
         self.total_work = 0.0
+        self.next_move_at = 0.0
         self.pairs: dict[int, Batch] = {}
         self.asked: set[int] = set()
 
@@ -59,7 +56,7 @@ class Rescue:
         if not forecast.rates.measured or not open_holders:
             return []
         if forecast.pending.count:
-            return self._move(open_holders[0], now) if self._early else []
+            return []
         effects = self._take_back(open_holders, now)
         if not effects and not self.asked:
             idle = [each for each in open_holders if not each.queue and len(each.running) < each.slots]
@@ -103,38 +100,46 @@ class Rescue:
                         left = ledger.left_of(batch)
                         yield now + remaining, batch, left[(len(left) + 1) // 2 :]
 
-    def _move(self, taker: Holder, now: float) -> list[Effect]:
-        """Begin a task anew on a peer with room, and drop it where it is likely to hold up the step."""
-        forecast, config = self._forecast, self._forecast.config
-        bound = config.waste_max * self.total_work
-        room = EARLY_SHARE * bound - self.wasted - self.at_stake(now)
-        if room <= 0:
+    def move(self, now: float) -> list[Effect]:
+        """Begin a task anew on a faster peer, and drop it where it is likely to hold up the step.
+
+        The longer one waits, the surer one is and the more is lost; when as much is lost as may be, it is too late. So
+        what is expected to be gained must be several times what is lost while there is time, and as much at last.
+        """
+        forecast = self._forecast
+        mean_s = self.total_work / max(1, len(self._ledger.states)) * forecast.slots / max(1e-12, forecast.speed)
+        self.next_move_at = now + max(forecast.pass_s, _MOVE_LOOK * mean_s)
+        bound = forecast.config.waste_max * self.total_work
+        room = bound - self.wasted - self.at_stake(now)
+        long = [
+            batch
+            for holder in forecast.working()
+            for batch in holder.running.values()
+            if batch.left == 1 and batch.twin < 0 and _MOVE_AT * bound < self.run_work(batch, now) <= room
+        ]
+        if not long or not forecast.rates.measured:
             return []
         step_end = forecast.end(now)
-        free = forecast.free_at(taker, now)[0]
-        pace = forecast.pace_s(taker)
-        worst: tuple[float, Batch] | None = None
-        for holder in forecast.working():
-            owner_pace = forecast.pace_s(holder)
-            if owner_pace <= pace * _MOVE_GAIN:
+        worst: tuple[float, Batch, Holder] | None = None
+        for batch in long:
+            owner, elapsed, lost = batch.owner, now - batch.since, self.run_work(batch, now)
+            excess = forecast.rates.excess_s(owner.rate, batch.left_work, elapsed, step_end - batch.since)
+            if excess < (1 + _MOVE_CAUTION * (1 - lost / room)) * lost / forecast.speed or (
+                worst and worst[0] >= excess
+            ):
                 continue
-            for batch in holder.running.values():
-                elapsed = now - batch.since
-                lost = elapsed / owner_pace
-                if batch.twin >= 0 or batch.left > 1 or lost > room or lost < batch.left_work:
-                    continue
-                excess = forecast.rates.excess_s(holder.rate, batch.left_work, elapsed, step_end - batch.since)
-                late = now + forecast.remaining_s(batch, now) > step_end
-                if not (late and LATE_TOO) and (lost < MOVE_AT * bound or excess < MOVE_K * lost / forecast.speed):
-                    continue
-                length = forecast.rates.elsewhere_s(taker.rate, holder.rate, batch.left_work, elapsed)
-                if free + length < now + forecast.remaining_s(batch, now) and (worst is None or excess > worst[0]):
-                    worst = (excess, batch)
-        if worst is None or worst[1].items[0] in self._ledger.abandoned:
-            return []
-        if EARLY_DUP:
-            return self._second_run(taker, worst[1], now + forecast.remaining_s(worst[1], now), now)
-        return self._begin_anew(taker, worst[1], now)
+            if batch.items[0] in self._ledger.abandoned:
+                continue
+            pace, taker = min(
+                ((forecast.pace_s(each), each) for each in forecast.working() if len(each.queue) <= each.slots),
+                key=lambda found: found[0],
+                default=(float("inf"), owner),
+            )
+            length = forecast.rates.elsewhere_s(taker.rate, owner.rate, batch.left_work, elapsed)
+            end = now + forecast.remaining_s(batch, now)
+            if pace * _MOVE_GAIN < forecast.pace_s(owner) and forecast.free_at(taker, now)[0] + length < end:
+                worst = (excess, batch, taker)
+        return [] if worst is None else self._begin_anew(worst[2], worst[1], now)
 
     def _begin_anew(self, taker: Holder, batch: Batch, now: float) -> list[Effect]:
         ledger, work = self._ledger, batch.left_work
@@ -203,7 +208,9 @@ class Rescue:
     def at_stake(self, now: float) -> float:
         """What pairs will waste at least, would they end now."""
         batches = self._ledger.batches
-        return sum(min(self.run_work(copy, now), self.run_work(batches[copy.twin], now)) for copy in self.pairs.values())
+        return sum(
+            min(self.run_work(copy, now), self.run_work(batches[copy.twin], now)) for copy in self.pairs.values()
+        )
 
     def limit_waste(self, now: float) -> list[Effect]:
         """Drop the lesser run of pairs while waste would exceed its bound."""
