@@ -21,8 +21,8 @@ _ADDRESSES_BYTES: Final = 2048
 """Room for the addresses, which come later and change."""
 
 
-def portrait(options: UpOptions, name: str, device: str, port: int, chain: bytes) -> MemberProfile:
-    """The profile, all but the addresses. Asks drivers and imports controllers: some tenths of a second.
+def portrait(options: UpOptions, name: str, device: str, chain: bytes) -> MemberProfile:
+    """The profile, all but the addresses and the port. Asks drivers and imports controllers: some tenths of a second.
 
     Raises:
         ValueError: a property of the owner's has a name that cannot be one, or they are too long to be told.
@@ -33,7 +33,6 @@ def portrait(options: UpOptions, name: str, device: str, port: int, chain: bytes
         name=name,
         chain=chain,
         device=device,
-        port=port,
         meshwit=__version__,
         protocols=(PROTOCOL_MIN, PROTOCOL),
         system=plain(f"{_OS_NAMES.get(platform.system(), platform.system())} {found['os.version']}, {found['arch']}"),

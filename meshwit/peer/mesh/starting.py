@@ -96,25 +96,19 @@ async def running_parts(
             keeper.adopt(msgspec.structs.replace(belonging.membership, open=options.open))
         if belonging.told:
             prompt.say(belonging.told)
-        port = await _listen(links, datagrams, options.port, kept.port)
-        save_kept(profile.folder, Kept(name, port))
         try:
             member = await asyncio.to_thread(
-                portrait, options, called(name, belonging.membership.name), device_id(home.folder), port, keeper.chain
+                portrait, options, called(name, belonging.membership.name), device_id(home.folder), keeper.chain
             )
         except (ValueError, BrokenController, ControllerClash) as error:
             raise UpError(str(error)) from error
-        parts = Parts(
-            home,
-            keeper,
-            links,
-            sealer,
-            datagrams,
-            AddressBookFile(profile.address_book_file),
-            member,
-            options,
-            watchers,
-        )
+        book = AddressBookFile(profile.address_book_file)
+        # From here to the middle of `parts.start` nothing is awaited: whoever dials at once, as members do that keep a
+        # link to this peer, must meet somebody who listens to what they say.
+        port = await _listen(links, datagrams, options.port, kept.port)
+        save_kept(profile.folder, Kept(name, port))
+        member = msgspec.structs.replace(member, port=port)
+        parts = Parts(home, keeper, links, sealer, datagrams, book, member, options, watchers)
         parts.on_member = lambda told: about.__setitem__(slice(None), [told])
         stack.push_async_callback(parts.close)
         beside = [(LOOPBACK, each) for each in ports_beside(profile.folder)]

@@ -166,18 +166,6 @@ class RateModel:
         generous = work * math.exp(_IMPLAUSIBLE * self.sigma)
         return min(expected, generous) * rate.median_s
 
-    def excess_s(self, rate: PeerRate, work: float, elapsed_s: float, limit_s: float) -> float:
-        """Expected seconds by which a task that has run for so long exceeds a limit, 0 where it does not."""
-        median = max(1e-9, work * rate.median_s)
-        sigma = self.sigma
-        lasted = math.log(max(1e-9, elapsed_s) / median) / sigma
-        allowed = math.log(max(1e-9, elapsed_s, limit_s) / median) / sigma
-        if lasted > 2 * _IMPLAUSIBLE:
-            return max(0.0, 2 * elapsed_s - limit_s)
-        still = math.erfc(lasted / math.sqrt(2))
-        above = math.erfc((allowed - sigma) / math.sqrt(2)) * median * math.exp(sigma * sigma / 2)
-        return max(0.0, above - limit_s * math.erfc(allowed / math.sqrt(2))) / max(1e-300, still)
-
     def generous_s(self, rate: PeerRate, work: float) -> float:
         """Seconds that hardly any task of so much work exceeds on the peer; more generous while few are measured."""
         sigma = self.sigma * (1 + 2 / math.sqrt(max(1, self.measured)))

@@ -14,7 +14,7 @@ _WORDS: Final = {
     Reason.END_GAME: "the others would have ended it later",
     Reason.AGAIN: "it came back from another peer, and this one had room",
     Reason.DUPLICATE: "a second run, since the first was expected to end last and this peer was free",
-    Reason.MOVED: "moved, since it turned out so long that it would have held up the step where it was",
+    Reason.MOVED: "moved, since where it was it would have held up the step, and little was lost",
     Reason.LEARNING: "first items go to everybody, to learn how long they take",
 }
 

@@ -7,8 +7,7 @@ lies wrong by that forecast is taken back, run twice or moved, and a silent peer
 
 - **Balanced** gives each peer its share by rate at once (`opening`); what turns out wrong is taken back later.
 - **Queued** gives batches of equal length, one ahead for each slot.
-- **Adaptive** gives batches that shrink towards the end (weighted factoring), and moves long tasks off slow peers
-  before the end.
+- **Adaptive** gives batches that shrink towards the end (weighted factoring).
 
 Nothing here knows a clock, a network or an activity. It never raises on what a peer reports: reports on items that
 are not the peer's are counted (`strays`) and otherwise ignored, except that the first result of an item is welcome
@@ -302,10 +301,7 @@ class GridScheduler:
         if ended:
             return ended
         self._forecast.sum_up(now)
-        effects: list[Effect] = []
-        if self.strategy == "Adaptive" and self._pending.count and now >= self._rescue.next_move_at:
-            effects = self._rescue.move(now)
-        effects += self._fill(holder, now)
+        effects = self._fill(holder, now)
         if now >= self._looked_at + self._forecast.pass_s and (
             not self._pending.count or self._placement.has_room(holder) or self._rescue.pairs or now >= self._next_look
         ):

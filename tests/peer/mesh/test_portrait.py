@@ -12,12 +12,12 @@ from meshwit.records import RECORD_BYTES_MAX
 
 
 def of_this_device(**options) -> MemberProfile:
-    return portrait(UpOptions(**options), "den", "abc", 7723, b"chain")
+    return portrait(UpOptions(**options), "den", "abc", b"chain")
 
 
 def test_it_tells_who_it_is_and_what_it_can_do():
     found = of_this_device(properties={"site": "berlin"}, when="idle", open=True)
-    assert (found.name, found.device, found.port, found.chain) == ("den", "abc", 7723, b"chain")
+    assert (found.name, found.device, found.chain) == ("den", "abc", b"chain")
     assert found.meshwit == __version__ and found.when == "idle" and found.open
     assert found.capabilities["site"] == "berlin"
     assert found.capabilities["memory"] > 0 and found.capabilities["cpu.cores"] >= found.slots > 0
