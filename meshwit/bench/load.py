@@ -26,7 +26,7 @@ _INTERVAL_S_MIN: Final = 0.2
 _CPU_SENSORS: Final = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "cpu-thermal", "soc_thermal", "acpitz")
 
 
-class Load(msgspec.Struct, frozen=True):
+class DeviceLoad(msgspec.Struct, frozen=True):
     """The load of a device.
 
     Attributes:
@@ -59,7 +59,7 @@ class LoadMeter:
         self._temperature: float | None = None
         self._temperature_at = -math.inf
 
-    def probe(self) -> Load:
+    def probe(self) -> DeviceLoad:
         """The load now; of the CPU, since the last call that lies at least a fifth of a second back."""
         with self._lock:
             now = time.monotonic()
@@ -71,7 +71,7 @@ class LoadMeter:
                 self._temperature, self._temperature_at = _temperature_c(), now
             battery, plugged_in = _battery()
             cores = usable_cores()
-            return Load(
+            return DeviceLoad(
                 busy_cores=self._share * cores,
                 cores=cores,
                 memory_available=min(int(psutil.virtual_memory().available), usable_memory_bytes()),
@@ -85,17 +85,17 @@ class LoadMeter:
 _METER: Final = LoadMeter()
 
 
-def probe_load() -> Load:
+def probe_load() -> DeviceLoad:
     """The load now, by the meter of this process; before it has seen an interval, no core counts as busy."""
     return _METER.probe()
 
 
-def is_idle(load: Load) -> bool:
+def is_idle(load: DeviceLoad) -> bool:
     """Whether so little goes on that measuring tells the truth: less than a tenth of the device is busy."""
     return load.busy_cores < max(0.25, 0.1 * load.cores)
 
 
-def may_work(when: When, load: Load) -> str:
+def may_work(when: When, load: DeviceLoad) -> str:
     """Why the device may not work for the mesh now; empty if it may.
 
     What the system does not tell counts against working, since the owner asked to be spared.

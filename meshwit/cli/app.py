@@ -18,7 +18,7 @@ from meshwit.cli.exit_codes import CommandError, ExitCode
 from meshwit.cli.terminal import painted
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """Where a command is, as the module whose `app` has it, and what the list of commands says about it."""
 
     module: str
@@ -26,24 +26,24 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "run": Entry("meshwit.cli.run", "Run a script and write its results to files."),
-    "check": Entry("meshwit.cli.check", "Find the faults of scripts without running them."),
-    "fmt": Entry("meshwit.cli.fmt", "Lay scripts out in the one canonical way."),
-    "activities": Entry("meshwit.cli.activities", "Show which activities and types scripts can use."),
-    "new": Entry("meshwit.cli.new", "Start a package with a controller of your own."),
-    "up": Entry("meshwit.cli.up", "Make this device a peer: join the mesh, or start one."),
-    "down": Entry("meshwit.cli.down", "Stop the peer of this device."),
-    "peers": Entry("meshwit.cli.peers", "Show who is in the mesh."),
-    "peer": Entry("meshwit.cli.peer", "Show everything known about one peer."),
-    "invite": Entry("meshwit.cli.invite", "Show the code by which another device joins."),
-    "approve": Entry("meshwit.cli.approve", "Let a waiting device in."),
-    "expel": Entry("meshwit.cli.expel", "Shut a device out of the mesh."),
-    "leave": Entry("meshwit.cli.leave", "Leave the mesh for good."),
-    "forget": Entry("meshwit.cli.forget", "Drop a peer that is gone from the table."),
-    "bench": Entry("meshwit.cli.bench", "Measure how fast this device is."),
-    "doctor": Entry("meshwit.cli.doctor", "Find out why devices do not see each other."),
-    "service": Entry("meshwit.cli.service", "Start the peer whenever you log in."),
-    "version": Entry("meshwit.cli.version", "Show the version."),
+    "run": CommandEntry("meshwit.cli.run", "Run a script and write its results to files."),
+    "check": CommandEntry("meshwit.cli.check", "Find the faults of scripts without running them."),
+    "fmt": CommandEntry("meshwit.cli.fmt", "Lay scripts out in the one canonical way."),
+    "activities": CommandEntry("meshwit.cli.activities", "Show which activities and types scripts can use."),
+    "new": CommandEntry("meshwit.cli.new", "Start a package with a controller of your own."),
+    "up": CommandEntry("meshwit.cli.up", "Make this device a peer: join the mesh, or start one."),
+    "down": CommandEntry("meshwit.cli.down", "Stop the peer of this device."),
+    "peers": CommandEntry("meshwit.cli.peers", "Show who is in the mesh."),
+    "peer": CommandEntry("meshwit.cli.peer", "Show everything known about one peer."),
+    "invite": CommandEntry("meshwit.cli.invite", "Show the code by which another device joins."),
+    "approve": CommandEntry("meshwit.cli.approve", "Let a waiting device in."),
+    "expel": CommandEntry("meshwit.cli.expel", "Shut a device out of the mesh."),
+    "leave": CommandEntry("meshwit.cli.leave", "Leave the mesh for good."),
+    "forget": CommandEntry("meshwit.cli.forget", "Drop a peer that is gone from the table."),
+    "bench": CommandEntry("meshwit.cli.bench", "Measure how fast this device is."),
+    "doctor": CommandEntry("meshwit.cli.doctor", "Find out why devices do not see each other."),
+    "service": CommandEntry("meshwit.cli.service", "Start the peer whenever you log in."),
+    "version": CommandEntry("meshwit.cli.version", "Show the version."),
 }
 
 EPILOG = """\b

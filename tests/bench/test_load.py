@@ -10,13 +10,13 @@ import pytest
 
 from meshwit.bench import load as module
 from meshwit.bench.input_idle import graphical_session, input_idle_s, last_read_s
-from meshwit.bench.load import IDLE_AFTER_S, Load, LoadMeter, busy_share, hottest, is_idle, may_work, probe_load
+from meshwit.bench.load import IDLE_AFTER_S, DeviceLoad, LoadMeter, busy_share, hottest, is_idle, may_work, probe_load
 
-AT_REST = Load(busy_cores=0.1, cores=8, memory_available=2**33, plugged_in=True)
+AT_REST = DeviceLoad(busy_cores=0.1, cores=8, memory_available=2**33, plugged_in=True)
 
 
 def at_rest(**changes):
-    return Load(**{name: getattr(AT_REST, name) for name in Load.__struct_fields__} | changes)
+    return DeviceLoad(**{name: getattr(AT_REST, name) for name in DeviceLoad.__struct_fields__} | changes)
 
 
 def test_of_this_device():

@@ -31,13 +31,13 @@ from meshwit.peer.mesh.keeper import hash_of_mesh
 from meshwit.peer.mesh.node import MeshPeer
 from meshwit.peer.mesh.profile import MEMBER, MemberProfile
 from meshwit.peer.trust.certificates import Chain, encode_chain, issue
-from meshwit.peer.trust.join_effects import Effect, Joined, Refused
+from meshwit.peer.trust.join_effects import Effect, Joined, JoinRefused
 from meshwit.peer.trust.joiner import Joiner
 from meshwit.peer.trust.keys import DeviceKey, verify
 from meshwit.peer.trust.membership import MeshSecret
 from meshwit.peer.wire.endings import LinkError
 from meshwit.peer.wire.frames import Channel, frame_header
-from meshwit.peer.wire.handshake import ClientHandshake, Failed, PeerInfo, Proved, Send, ServerHandshake
+from meshwit.peer.wire.handshake import ClientHandshake, HandshakeFailed, PeerInfo, Proved, SendPayload, ServerHandshake
 from meshwit.peer.wire.links import JoinStream, Links
 from meshwit.peer.wire.sealing import Sealer
 from meshwit.peer.wire.tls import client_context, self_signed, server_certificate, server_context, server_key
@@ -293,7 +293,7 @@ class Attacker:
     def about(self) -> PeerInfo:
         return PeerInfo(id=self.key.id, key=self.key.public_key, name="mallory")
 
-    async def join(self, folder: Path, address: tuple[str, int], **ways: Any) -> Joined | Refused:
+    async def join(self, folder: Path, address: tuple[str, int], **ways: Any) -> Joined | JoinRefused:
         """Asks to be let in, by the real machine."""
         links = Links(self.key, *self.files(folder), self, self.about)
         try:
@@ -302,7 +302,7 @@ class Attacker:
             joiner = Joiner(self.key, stream.peer_key, "mallory", os.urandom, **ways)
             with contextlib.suppress(LinkError):
                 await Conversation(joiner, stream, ending.append).run(joiner.start(time.time()))
-            assert isinstance(ending[-1], Joined | Refused), ending
+            assert isinstance(ending[-1], Joined | JoinRefused), ending
             return ending[-1]
         finally:
             await links.close()
@@ -364,7 +364,7 @@ class Wire:
     def on(self, channel: int) -> list[bytes]:
         return [payload for each, payload in self.heard if each == channel]
 
-    async def shake_hands(self, who: Attacker, purpose: str = "member") -> Proved | Failed:
+    async def shake_hands(self, who: Attacker, purpose: str = "member") -> Proved | HandshakeFailed:
         """The handshake, as the program does it."""
         tls = self.writer.get_extra_info("ssl_object")
         core = ClientHandshake(
@@ -374,7 +374,7 @@ class Wire:
         effects = core.start()
         while True:
             for effect in effects:
-                if isinstance(effect, Send):
+                if isinstance(effect, SendPayload):
                     self.say(Channel.HANDSHAKE, effect.payload)
                 else:
                     return effect
@@ -429,7 +429,7 @@ class FalseServer:
                     self.proved.set()
                     await self.may_go_on.wait()
                 for effect in effects:
-                    if isinstance(effect, Send):
+                    if isinstance(effect, SendPayload):
                         writer.write(frame_header(Channel.HANDSHAKE, len(effect.payload)) + effect.payload)
         except (asyncio.IncompleteReadError, OSError):
             pass

@@ -31,7 +31,7 @@ from meshwit.peer.mesh.news import Approve, Standing
 from meshwit.peer.mesh.sightings import Sighting
 from meshwit.peer.trust.expulsions import expulsion_by, expulsion_record, verdict_on
 from meshwit.peer.trust.invites import make_token, read_token
-from meshwit.peer.trust.join_effects import Joined, Refused, Way, Why
+from meshwit.peer.trust.join_effects import Joined, JoinRefused, RefusalKind, Way
 from meshwit.peer.trust.join_messages import Ask, decode
 from meshwit.peer.trust.join_messages import Reveal as JoinReveal
 from meshwit.peer.trust.join_messages import encode as encode_join
@@ -39,9 +39,9 @@ from meshwit.peer.trust.keys import DeviceKey
 from meshwit.peer.trust.membership import MeshSecret
 from meshwit.peer.trust.store import read_membership
 from meshwit.peer.trust.words import code_number
-from meshwit.peer.wire.datagrams import Kind
+from meshwit.peer.wire.datagrams import DatagramKind
 from meshwit.peer.wire.frames import Channel
-from meshwit.peer.wire.handshake import Failed, Proved
+from meshwit.peer.wire.handshake import HandshakeFailed, Proved
 from meshwit.records import signed_record
 from tests.mesh.attacked import (
     ELSEWHERE,
@@ -96,11 +96,11 @@ def any_id(chance: random.Random) -> PeerId:
     return PeerId(id_text(chance.randbytes(20)))
 
 
-async def refused(who: Attacker, by: Runs, purpose: str = "member") -> Failed:
+async def refused(who: Attacker, by: Runs, purpose: str = "member") -> HandshakeFailed:
     """It does not get through the handshake; what it was told."""
     async with Wire(by.address) as wire:
         ended = await wire.shake_hands(who, purpose)
-        assert isinstance(ended, Failed), ended
+        assert isinstance(ended, HandshakeFailed), ended
         await wire.hear_out()
     assert who.key.id not in by.parts.links.links
     return ended
@@ -201,7 +201,7 @@ def test_attack_an_expired_invite(loopback):
             async with running(loopback, "mallory", invite=text):
                 pass
         ended = await Attacker().join(loopback, ada.address, token=read_token(text, past))
-        assert isinstance(ended, Refused) and ended.why is Why.INVITE
+        assert isinstance(ended, JoinRefused) and ended.why is RefusalKind.INVITE
 
     attacked(loopback, attack)
 
@@ -212,7 +212,7 @@ def test_attack_an_invite_by_somebody_expelled(loopback):
             text = (await bob.peer.invite("token", 1.0)).text
             await ada.peer.expel("bob")
         ended = await Attacker().join(loopback, ada.address, token=read_token(text, time.time()))
-        assert isinstance(ended, Refused) and ended.why is Why.INVITE
+        assert isinstance(ended, JoinRefused) and ended.why is RefusalKind.INVITE
 
     attacked(loopback, attack)
 
@@ -227,8 +227,8 @@ def test_attack_guessing_codes(loopback):
             for words in ("otter-violin", "violin-otter", "otter-otter")
         ]
         ends.append(await Attacker().join(loopback, ada.address, code=code))
-        whys = [each.why for each in ends if isinstance(each, Refused)]
-        assert whys == [Why.WRONG_CODE, Why.WRONG_CODE, Why.WRONG_CODE, Why.CLOSED]
+        whys = [each.why for each in ends if isinstance(each, JoinRefused)]
+        assert whys == [RefusalKind.WRONG_CODE, RefusalKind.WRONG_CODE, RefusalKind.WRONG_CODE, RefusalKind.CLOSED]
 
     attacked(loopback, attack)
 
@@ -238,7 +238,7 @@ def test_attack_a_code_used_again(loopback):
         code = (await ada.peer.invite("code", 1.0)).text
         assert isinstance(await Attacker().join(loopback, ada.address, code=code), Joined)
         ended = await Attacker().join(loopback, ada.address, code=code)
-        assert isinstance(ended, Refused) and ended.why is Why.UNKNOWN_CODE
+        assert isinstance(ended, JoinRefused) and ended.why is RefusalKind.UNKNOWN_CODE
 
     attacked(loopback, attack)
 
@@ -497,7 +497,7 @@ def test_attack_a_replayed_datagram(loopback):
 
     async def attack(ada: Runs) -> None:
         async with joined(loopback, "bob", ada) as bob, udp(ada) as transport:
-            recorded = bob.parts.datagrams._sealer.seal(Kind.GOSSIP, encode(GossipNews()))
+            recorded = bob.parts.datagrams._sealer.seal(DatagramKind.GOSSIP, encode(GossipNews()))
             before = ada.parts.datagrams.rejected["replay"]
             for _ in range(3):
                 transport.sendto(recorded)
@@ -521,11 +521,11 @@ def test_attack_datagrams_of_one_expelled(loopback):
         assert new.key != old.key and new.id != old.id
         rejected = ada.parts.datagrams.rejected
         async with udp(ada) as transport:
-            transport.sendto(sealer(mallory, old).seal(Kind.GOSSIP, encode(GossipNews())))
+            transport.sendto(sealer(mallory, old).seal(DatagramKind.GOSSIP, encode(GossipNews())))
             await until(lambda: rejected["expelled"] or rejected["replay"], "it is refused by its name")
             later = msgspec.structs.replace(ada.membership, renewed_at=int(time.time()) - 11)
             ada.parts.keeper.adopt(later)
-            transport.sendto(sealer(DeviceKey(os.urandom(32)).id, old).seal(Kind.GOSSIP, encode(GossipNews())))
+            transport.sendto(sealer(DeviceKey(os.urandom(32)).id, old).seal(DatagramKind.GOSSIP, encode(GossipNews())))
             await until(lambda: rejected["secret"], "it is refused by its secret")
 
     attacked(loopback, attack)
@@ -540,7 +540,7 @@ def test_attack_a_member_sends_anything_in_datagrams(loopback):
         async with udp(ada) as transport:
             for number in range(HEARD_MAX + 2000):
                 lies = sealer(any_id(chance), *secrets)
-                kind = chance.choice((Kind.GOSSIP,) * 9 + (0, 2, 3, 200))
+                kind = chance.choice((DatagramKind.GOSSIP,) * 9 + (0, 2, 3, 200))
                 transport.sendto(lies.seal(kind, chance.randbytes(chance.randrange(60))))
                 if not number % 20:
                     await asyncio.sleep(0)
@@ -734,7 +734,7 @@ def test_attack_an_expelled_peer_returns(loopback):
         assert (await refused(thief, ada)).kind == "expelled"
         code = (await ada.peer.invite("code", 1.0)).text
         ended = await thief.join(loopback, ada.address, code=code)
-        assert isinstance(ended, Refused) and ended.why is Why.EXPELLED
+        assert isinstance(ended, JoinRefused) and ended.why is RefusalKind.EXPELLED
 
     attacked(loopback, attack)
 

@@ -29,7 +29,7 @@ _HEADERS: Final = (
 )
 
 
-class Refused(Exception):  # noqa: N818  it is an answer
+class RequestRefused(Exception):  # noqa: N818  it is an answer
     """The request is answered with an error, and the connection closed if its body was not read."""
 
     def __init__(self, status: int, message: str, hint: str = "") -> None:
@@ -67,7 +67,7 @@ class Guard:
             if scope["method"] == "POST":
                 body = await self._body(scope["headers"], receive)
                 receive = _replay(body, receive)
-        except Refused as refused:
+        except RequestRefused as refused:
             await answer_error(send, refused, close=True)
             return
         await self.app(scope, receive, send)
@@ -76,22 +76,24 @@ class Guard:
         """Raises Refused for a request that is not the owner's."""
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            raise Refused(403, "the Host header does not name this peer")
+            raise RequestRefused(403, "the Host header does not name this peer")
         if any(name == b"origin" and value.lower() not in self._origins for name, value in headers):
-            raise Refused(403, "requests of other sites are refused")
+            raise RequestRefused(403, "requests of other sites are refused")
         if any(name == b"sec-fetch-site" and value not in (b"same-origin", b"none") for name, value in headers):
-            raise Refused(403, "requests of other sites are refused")
+            raise RequestRefused(403, "requests of other sites are refused")
         tokens = [value for name, value in headers if name == b"authorization"]
         if len(tokens) != 1 or not hmac.compare_digest(tokens[0], self._bearer):
-            raise Refused(401, "the token is missing or wrong", "it stands in control.json of the peer's profile")
+            raise RequestRefused(
+                401, "the token is missing or wrong", "it stands in control.json of the peer's profile"
+            )
 
     async def _body(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
         """The whole body. Raises Refused."""
         kinds = [value for name, value in headers if name == b"content-type"]
         if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != b"application/json":
-            raise Refused(415, "the body must be application/json")
+            raise RequestRefused(415, "the body must be application/json")
         told = next((value for name, value in headers if name == b"content-length"), b"0")
-        too_large = Refused(413, f"the body is larger than {self.body_bytes_max} bytes")
+        too_large = RequestRefused(413, f"the body is larger than {self.body_bytes_max} bytes")
         if len(told) > 10 or int(told) > self.body_bytes_max:
             raise too_large
         body = bytearray()
@@ -101,13 +103,13 @@ class Guard:
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise Refused(400, "the body ended early")
+                        raise RequestRefused(400, "the body ended early")
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > self.body_bytes_max:
                         raise too_large
         except TimeoutError:
-            raise Refused(408, "the body took too long") from None
+            raise RequestRefused(408, "the body took too long") from None
         return bytes(body)
 
 
@@ -130,7 +132,7 @@ def error_body(message: str, hint: str) -> bytes:
     return msgspec.json.encode({"error": {"message": message, "hint": hint}})
 
 
-async def answer_error(send: Send, refused: Refused, *, close: bool = False) -> None:
+async def answer_error(send: Send, refused: RequestRefused, *, close: bool = False) -> None:
     """Send an error as JSON."""
     body = error_body(refused.message, refused.hint)
     headers = [*_HEADERS, (b"content-length", str(len(body)).encode())]

@@ -47,7 +47,7 @@ class Reached(msgspec.Struct, frozen=True, array_like=True):
         return self.host, self.port
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Whereabouts(msgspec.Struct, frozen=True):
     """What is known of one peer's whereabouts; `heard_at` is when anything of it was last heard."""
 
     name: str = ""
@@ -58,7 +58,7 @@ class Entry(msgspec.Struct, frozen=True):
 class Book(msgspec.Struct, frozen=True):
     """The file's form."""
 
-    peers: dict[str, Entry] = {}
+    peers: dict[str, Whereabouts] = {}
     hosts: tuple[Reached, ...] = ()
 
 
@@ -67,7 +67,7 @@ class AddressBook:
 
     def __init__(self, book: Book | None = None) -> None:
         book = book or Book()
-        self._peers: dict[PeerId, Entry] = {
+        self._peers: dict[PeerId, Whereabouts] = {
             PeerId(peer): msgspec.structs.replace(entry, addresses=entry.addresses[:ADDRESSES_MAX])
             for peer, entry in list(book.peers.items())[:PEERS_MAX]
             if is_id(peer)
@@ -77,7 +77,7 @@ class AddressBook:
         """Goes up with every change."""
 
     @property
-    def peers(self) -> Mapping[PeerId, Entry]:
+    def peers(self) -> Mapping[PeerId, Whereabouts]:
         """All that are known."""
         return self._peers
 
@@ -88,13 +88,13 @@ class AddressBook:
 
     def reached(self, peer: PeerId, address: Address, now: float, name: str = "") -> None:
         """A link to a peer came up at that address."""
-        entry = self._peers.get(peer, Entry())
+        entry = self._peers.get(peer, Whereabouts())
         others = [each for each in entry.addresses if each.address != address]
         self._put(peer, name, [Reached(*address, now), *others], now)
 
     def told(self, peer: PeerId, addresses: Iterable[Address], now: float, name: str = "") -> None:
         """A peer listens there, as it or others say; addresses that it was reached at are kept."""
-        entry = self._peers.get(peer, Entry())
+        entry = self._peers.get(peer, Whereabouts())
         known = {each.address: each for each in entry.addresses}
         said: dict[Address, Reached] = {}
         for each in list(addresses)[:ADDRESSES_MAX]:
@@ -123,7 +123,7 @@ class AddressBook:
 
         Times after `now`, of a clock that was wrong, count as never.
         """
-        entry = self._peers.get(peer, Entry())
+        entry = self._peers.get(peer, Whereabouts())
 
         def rank(each: Reached) -> tuple[bool, float]:
             return not _inside(each.host, networks), -each.at if each.at <= now else 0.0
@@ -144,7 +144,7 @@ class AddressBook:
             if len(addresses) > ADDRESSES_MAX
             else addresses
         )
-        entry = Entry(name, tuple(kept), now)
+        entry = Whereabouts(name, tuple(kept), now)
         self._peers[peer] = entry
         if len(self._peers) > PEERS_MAX:
             del self._peers[min(self._peers, key=lambda each: self._peers[each].heard_at)]

@@ -16,7 +16,7 @@ from meshwit.peer.trust.admitter import Admitter, AdmitterState, Handout
 from meshwit.peer.trust.codes import CODE_LIFETIME_S, CodeBook
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.invites import make_token
-from meshwit.peer.trust.join_effects import Admit, AskCode, Confirm, Effect, Joined, Refused, Send, Show, Way
+from meshwit.peer.trust.join_effects import Admit, AskCode, Confirm, Effect, Joined, JoinRefused, SendMessage, Show, Way
 from meshwit.peer.wire.addresses import Address
 from meshwit.peer.wire.budget import Budget, host_group
 from meshwit.peer.wire.endings import LinkError
@@ -159,9 +159,9 @@ class Admissions:
             case Admit(certificate=certificate, way=way):
                 self._admitted_at = time.monotonic()
                 self._tell("admitted", f"{certificate.name} is let in {_HOW[way]}")
-            case Refused(reason=reason):
+            case JoinRefused(reason=reason):
                 self._tell("refused", f"{name or 'a device'} is not let in: {reason}")
-            case Send() | AskCode() | Confirm() | Joined():
+            case SendMessage() | AskCode() | Confirm() | Joined():
                 raise AssertionError(f"an admitter does not want {type(effect).__name__}")
             case _:
                 assert_never(effect)

@@ -26,7 +26,18 @@ from meshwit.peer.mesh.discovery import Discovery
 from meshwit.peer.mesh.sightings import Sighting
 from meshwit.peer.trust.certificates import clean_name
 from meshwit.peer.trust.invites import Token, read_token
-from meshwit.peer.trust.join_effects import Admit, AskCode, Confirm, Effect, Joined, Refused, Send, Show, Way, Why
+from meshwit.peer.trust.join_effects import (
+    Admit,
+    AskCode,
+    Confirm,
+    Effect,
+    Joined,
+    JoinRefused,
+    RefusalKind,
+    SendMessage,
+    Show,
+    Way,
+)
 from meshwit.peer.trust.joiner import Joiner
 from meshwit.peer.trust.keys import DeviceKey
 from meshwit.peer.trust.membership import Membership, found_mesh
@@ -121,7 +132,7 @@ class Search:
                     if isinstance(ended, Joined):
                         return self._joined(ended)
                     problem = ended.reason
-                    if ended.why in (Why.INVITE, Why.EXPELLED):
+                    if ended.why in (RefusalKind.INVITE, RefusalKind.EXPELLED):
                         raise UpError(ended.reason, ended.hint)
                 self._seen.clear()
                 with suppress(TimeoutError):
@@ -213,12 +224,12 @@ class Search:
                 ended = await self._ask(addresses, accept_open=self._options.open)
                 if isinstance(ended, Joined):
                     return ended
-                if ended.why is Why.EXPELLED:
+                if ended.why is RefusalKind.EXPELLED:
                     raise UpError(ended.reason, ended.hint)
-                if ended.why is Why.OPEN_MESH:
+                if ended.why is RefusalKind.OPEN_MESH:
                     not_before[addresses] = time.monotonic() + ASK_OPEN_AGAIN_S
                 if ended.reason not in told:
-                    hint = f"; {ended.hint}" if ended.why is Why.OPEN_MESH else ""
+                    hint = f"; {ended.hint}" if ended.why is RefusalKind.OPEN_MESH else ""
                     self._prompt.say(f"{ended.reason}{hint}")
                 told.add(ended.reason)
             await asyncio.sleep(ASK_AGAIN_S)
@@ -233,7 +244,7 @@ class Search:
             # What one says does not keep the others from being asked: it may be none of the mesh at all.
             if not answered:
                 problem = f"{ended.reason}; {ended.hint}" if ended.hint else ended.reason
-                answered = ended.why not in (Why.UNKNOWN_CODE, Why.GIVEN_UP, Why.FULL)
+                answered = ended.why not in (RefusalKind.UNKNOWN_CODE, RefusalKind.GIVEN_UP, RefusalKind.FULL)
         self._prompt.wrong_code(problem)
         return None
 
@@ -241,7 +252,7 @@ class Search:
 
     async def _ask(
         self, addresses: Sequence[Address], *, code: str = "", token: Token | None = None, accept_open: bool = False
-    ) -> Joined | Refused:
+    ) -> Joined | JoinRefused:
         """Talks to one member to the end; one that cannot be talked to has given up."""
         problem = "it has no address"
         for address in addresses:
@@ -250,7 +261,7 @@ class Search:
             except LinkError as error:
                 problem = f"{address_text(address)}: {error.message}"
                 continue
-            ending: list[Joined | Refused] = []
+            ending: list[Joined | JoinRefused] = []
             joiner = Joiner(
                 self._profile.key, stream.peer_key, self._name, os.urandom, code=code, token=token,
                 accept_open=accept_open, confirm=True,
@@ -265,23 +276,23 @@ class Search:
             if ending:
                 return ending[0]
             problem = f"{address_text(address)} hung up"
-        return Refused(problem, "", Why.GIVEN_UP)
+        return JoinRefused(problem, "", RefusalKind.GIVEN_UP)
 
     def _perform(
-        self, stream: JoinStream, asked: list[Confirm], ending: list[Joined | Refused], effect: Effect
+        self, stream: JoinStream, asked: list[Confirm], ending: list[Joined | JoinRefused], effect: Effect
     ) -> None:
         match effect:
             case Show(words=words, name=name):
                 self._prompt.found([name])
                 self._prompt.words(words, name)
-            case Joined() | Refused():
+            case Joined() | JoinRefused():
                 ending.append(effect)
             case AskCode():
                 pass  # it is asked for all the time, for all members at once
             case Confirm():
                 asked.append(effect)
                 stream.close()  # the member has said all; what a person says takes its time
-            case Send() | Admit():
+            case SendMessage() | Admit():
                 raise AssertionError(f"a joiner does not want {type(effect).__name__} here")
             case _:
                 assert_never(effect)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from meshwit.peer.trust.join_effects import Effect, Send
+from meshwit.peer.trust.join_effects import Effect, SendMessage
 from meshwit.peer.wire.endings import LinkError
 from meshwit.peer.wire.join_stream import JoinStream
 
@@ -44,7 +44,7 @@ class Conversation:
     def perform(self, effects: list[Effect]) -> None:
         """Does what the machine wants, and hangs up when it is over; also for effects that come of what people say."""
         for effect in effects:
-            if isinstance(effect, Send):
+            if isinstance(effect, SendMessage):
                 self._stream.send(effect.raw)
             else:
                 self._perform(effect)

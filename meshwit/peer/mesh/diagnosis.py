@@ -13,7 +13,7 @@ import msgspec
 
 from meshwit.peer.control.api import Finding
 from meshwit.peer.mesh.address_book import DEFAULT_PORT
-from meshwit.peer.mesh.interfaces import VARIABLE, Interface, Kind
+from meshwit.peer.mesh.interfaces import VARIABLE, Interface, InterfaceKind
 from meshwit.peer.mesh.sightings import Sighting
 from meshwit.peer.wire.addresses import Address, address_text
 
@@ -150,13 +150,13 @@ def _interfaces(observed: Observations) -> Iterator[Finding]:
     listed = "; ".join(f"{each.name}: {each.skipped}" for each in observed.interfaces if each.skipped)
     shown = ", ".join(f"{each.name} ({each.hosts[0]})" for each in used)
     kinds = {each.kind for each in used}
-    vpn = [each.name for each in observed.interfaces if each.kind is Kind.VPN and each.addresses]
+    vpn = [each.name for each in observed.interfaces if each.kind is InterfaceKind.VPN and each.addresses]
     connect = "connect this device to the network of the others"
     if not used and any(f"among {VARIABLE}" in each.skipped for each in observed.interfaces):
         yield Finding(
             state="fail", what=f"interfaces: none is named as {VARIABLE} says", why=listed, do=f"correct {VARIABLE}"
         )
-    elif not used or kinds == {Kind.LOOPBACK}:
+    elif not used or kinds == {InterfaceKind.LOOPBACK}:
         why = (
             f"only a VPN is up ({', '.join(vpn)}), and it carries no multicast"
             if vpn
@@ -164,7 +164,7 @@ def _interfaces(observed: Observations) -> Iterator[Finding]:
         )
         do = "name a peer's address: meshwit up --peer HOST" if vpn else connect
         yield Finding(state="fail", what="interfaces: none leads to other devices", why=why, do=do)
-    elif not kinds & {Kind.REAL, Kind.SWITCH}:
+    elif not kinds & {InterfaceKind.REAL, InterfaceKind.SWITCH}:
         yield Finding(
             state="warn",
             what=f"interfaces: only {shown} is in use, and it is virtual",
@@ -193,7 +193,7 @@ def _multicast(observed: Observations) -> Iterator[Finding]:
                 why=reason,
                 do="let UDP port 5353 in and out through the firewall, or name a peer: meshwit up --peer HOST",
             )
-    leads = any(each.kind is not Kind.LOOPBACK for each in observed.interfaces if not each.skipped)
+    leads = any(each.kind is not InterfaceKind.LOOPBACK for each in observed.interfaces if not each.skipped)
     if leads and observed.discovery_fault and not any(observed.multicast.values()):
         yield Finding(
             state="fail",

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from meshwit.peer.mesh.interfaces import Interface, Kind, ip_address, look, told_addresses
+from meshwit.peer.mesh.interfaces import Interface, InterfaceKind, ip_address, look, told_addresses
 from meshwit.peer.mesh.responder import Family, Responder, group_fault
 from meshwit.peer.mesh.sightings import Sighting, Sightings
 
@@ -145,7 +145,7 @@ class Discovery:
         reasons = faults[4] or ([] if 4 in heard else faults[6])
         if view.silent:
             reasons = [f"{MULTICAST_VARIABLE} is off"]
-        elif all(each.kind is Kind.LOOPBACK for each in view.used):
+        elif all(each.kind is InterfaceKind.LOOPBACK for each in view.used):
             reasons = ["no interface of this device leads to others"]
         self.fault = "; ".join(reasons)
         self._asking = asyncio.create_task(self._ask_again())
@@ -251,7 +251,7 @@ def _view(survey: Survey) -> _View:
     refused6 = {host: fault for host in hosts6 if (fault := group_fault(6, host))}
     return _View(
         used=used,
-        vpn_hosts=tuple(told_addresses(each for each in found if each.kind is Kind.VPN)),
+        vpn_hosts=tuple(told_addresses(each for each in found if each.kind is InterfaceKind.VPN)),
         hosts4=tuple(host for host in hosts4 if host not in refused4),
         hosts6=tuple(host for host in hosts6 if host not in refused6),
         refused4=refused4,

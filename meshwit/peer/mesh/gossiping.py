@@ -28,7 +28,7 @@ from meshwit.gossip.effects import (
 from meshwit.gossip.swim import Gossip
 from meshwit.ids import PeerId
 from meshwit.peer.wire.addresses import Address
-from meshwit.peer.wire.datagrams import Datagrams, Kind
+from meshwit.peer.wire.datagrams import DatagramKind, Datagrams
 from meshwit.peer.wire.endings import EndKind, ErrorKind, LinkEnd, LinkError
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.wire.links import Link, Links
@@ -90,7 +90,7 @@ class GossipShell:
     def start(self, member_payload: bytes) -> None:
         """Begins; the own `member` record says that."""
         self._links.on_message(Channel.GOSSIP, self._from_link)
-        self._datagrams.on_datagram(Kind.GOSSIP, self._from_datagram)
+        self._datagrams.on_datagram(DatagramKind.GOSSIP, self._from_datagram)
         self._perform(self.gossip.start(self._loop.time(), member_payload))
 
     def publish(self, topic: str, payload: bytes, expires_at: int = 0) -> None:
@@ -203,7 +203,7 @@ class GossipShell:
             address = self._heard_at.get(peer)
             if address is None and link is None:
                 address = next(iter(self._addresses(peer)), None)
-            if address is not None and self._datagrams.send(address, Kind.GOSSIP, raw):
+            if address is not None and self._datagrams.send(address, DatagramKind.GOSSIP, raw):
                 return
         if link is not None:
             link.send(Channel.GOSSIP, raw)

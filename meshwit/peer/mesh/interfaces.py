@@ -25,7 +25,7 @@ IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Kind(enum.IntEnum):
+class InterfaceKind(enum.IntEnum):
     """What an interface is, by its name; the lower, the better."""
 
     REAL = 0
@@ -38,35 +38,35 @@ class Kind(enum.IntEnum):
 
 
 _WHAT: Final = {
-    Kind.REAL: "a real interface",
-    Kind.SWITCH: "a virtual switch of Hyper-V",
-    Kind.VIRTUAL: "a virtual network of this device",
-    Kind.LOOPBACK: "loopback: it leads nowhere else",
-    Kind.VPN: "a VPN: it carries no multicast",
-    Kind.BLUETOOTH: "Bluetooth",
-    Kind.SPECIAL: "an interface that the system keeps for itself",
+    InterfaceKind.REAL: "a real interface",
+    InterfaceKind.SWITCH: "a virtual switch of Hyper-V",
+    InterfaceKind.VIRTUAL: "a virtual network of this device",
+    InterfaceKind.LOOPBACK: "loopback: it leads nowhere else",
+    InterfaceKind.VPN: "a VPN: it carries no multicast",
+    InterfaceKind.BLUETOOTH: "Bluetooth",
+    InterfaceKind.SPECIAL: "an interface that the system keeps for itself",
 }
 _KINDS: Final = (
-    (Kind.LOOPBACK, r"lo\d*|loopback.*|.*loopback adapter.*"),
-    (Kind.BLUETOOTH, r"bnep\d+|pan\d+|bluetooth.*"),
+    (InterfaceKind.LOOPBACK, r"lo\d*|loopback.*|.*loopback adapter.*"),
+    (InterfaceKind.BLUETOOTH, r"bnep\d+|pan\d+|bluetooth.*"),
     (
-        Kind.VPN,
+        InterfaceKind.VPN,
         r"utun\d+|tun\d*|tap\d*|wg\d*|wg-.*|ppp\d+|ipsec\d+|tailscale.*|zt\w+|zerotier.*|nordlynx.*|nordvpn.*|proton.*"
         r"|openvpn.*|.*tap-windows.*|.*wintun.*|wireguard.*|.*vpn.*|nebula\d*|hamachi.*|ham\d+|cloudflare.*|netbird.*",
     ),
     (
-        Kind.SPECIAL,
+        InterfaceKind.SPECIAL,
         r"awdl\d+|llw\d+|anpi\d+|gif\d+|stf\d+|xhc\d+|sit\d+|gre\d+|gretap\d+|erspan\d+|ip6tnl\d+|tunl\d+|ip_vti\d+"
         r"|ip6_vti\d+|dummy\d+|ifb\d+|nlmon\d+|teql\d+|isatap.*|teredo.*|6to4.*|local area connection\* \d+"
         r"|.*wi-fi direct.*|rmnet.*|p2p0|p2p-.*",
     ),
     (
-        Kind.VIRTUAL,
+        InterfaceKind.VIRTUAL,
         r"docker.*|br-[0-9a-f]{12}|veth(?!ernet).*|virbr.*|vnet\d+|vmnet\d+|vmenet\d+|bridge1\d\d|vboxnet\d+|.*virtualbox.*|.*vmware.*"
         r"|lxcbr\d+|lxdbr\d+|lxc.*|incusbr.*|podman\d+|cni\d+|cni-.*|flannel.*|cali.*|cilium.*|kube-.*|nerdctl\d+"
         r"|vethernet \((?:default switch|wsl.*|nat|docker.*)\)|waydroid\d+|anbox\d+",
     ),
-    (Kind.SWITCH, r"vethernet.*"),
+    (InterfaceKind.SWITCH, r"vethernet.*"),
 )  # fmt: skip
 _PATTERNS: Final = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _KINDS)
 
@@ -83,7 +83,7 @@ class Interface(msgspec.Struct, frozen=True):
     """
 
     name: str
-    kind: Kind
+    kind: InterfaceKind
     addresses: tuple[str, ...] = ()
     skipped: str = ""
 
@@ -109,9 +109,9 @@ class SystemStats(Protocol):
     def isup(self) -> bool: ...
 
 
-def kind_of(name: str) -> Kind:
+def kind_of(name: str) -> InterfaceKind:
     """What an interface of that name is."""
-    return next((kind for kind, pattern in _PATTERNS if pattern.fullmatch(name)), Kind.REAL)
+    return next((kind for kind, pattern in _PATTERNS if pattern.fullmatch(name)), InterfaceKind.REAL)
 
 
 def survey(
@@ -132,8 +132,8 @@ def survey(
         chosen = {each.name for each in found if wanted & {each.name.lower(), *each.hosts}}
         reason = f"not among {VARIABLE}"
     else:
-        kinds = [each.kind for each in found if not faults[each.name] and each.kind <= Kind.LOOPBACK]
-        best = min(kinds, default=Kind.REAL)
+        kinds = [each.kind for each in found if not faults[each.name] and each.kind <= InterfaceKind.LOOPBACK]
+        best = min(kinds, default=InterfaceKind.REAL)
         chosen = {each.name for each in found if each.kind == best}
         reason = ""
     return [
@@ -174,7 +174,7 @@ def told_addresses(interfaces: Iterable[Interface]) -> list[str]:
     """
     found = list(interfaces)
     inner = [each for each in found if not each.skipped]
-    outer = [each for each in found if each.kind is Kind.VPN and each.addresses and each not in inner]
+    outer = [each for each in found if each.kind is InterfaceKind.VPN and each.addresses and each not in inner]
     hosts = [host for each in (*inner, *outer) for host in each.hosts]
     return [host for host in hosts if not (":" in host and ip_address(host).is_link_local)]
 

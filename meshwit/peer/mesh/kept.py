@@ -24,7 +24,7 @@ _DEVICE_BYTES: Final = 10
 _FILE_BYTES_MAX: Final = 64 * 1024
 
 
-class Kept(msgspec.Struct, frozen=True):
+class Remembered(msgspec.Struct, frozen=True):
     """What the last start was told or came to.
 
     Attributes:
@@ -36,13 +36,13 @@ class Kept(msgspec.Struct, frozen=True):
     port: int = 0
 
 
-def load_kept(folder: Path) -> Kept:
+def load_kept(folder: Path) -> Remembered:
     """What is remembered in a profile's folder."""
     try:
-        kept = msgspec.json.decode((folder / FILE).read_bytes()[:_FILE_BYTES_MAX], type=Kept)
+        kept = msgspec.json.decode((folder / FILE).read_bytes()[:_FILE_BYTES_MAX], type=Remembered)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return Kept()
-    return Kept(clean_name(kept.name) if kept.name else "", kept.port if 0 < kept.port < 65536 else 0)
+        return Remembered()
+    return Remembered(clean_name(kept.name) if kept.name else "", kept.port if 0 < kept.port < 65536 else 0)
 
 
 def ports_beside(folder: Path) -> list[int]:
@@ -58,7 +58,7 @@ def ports_beside(folder: Path) -> list[int]:
     return [port for port in found if port]
 
 
-def save_kept(folder: Path, kept: Kept) -> None:
+def save_kept(folder: Path, kept: Remembered) -> None:
     """Remembers it; a full disk is no reason to fail."""
     with contextlib.suppress(OSError, TrustError):
         write_private(folder / FILE, msgspec.json.encode(kept))

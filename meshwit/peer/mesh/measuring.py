@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from meshwit.bench.cache import cached_scores, default_folder, refresh_due, scores
 from meshwit.bench.fingerprint import hardware
-from meshwit.bench.load import Load, When, is_idle, may_work
+from meshwit.bench.load import DeviceLoad, When, is_idle, may_work
 from meshwit.bench.scores import Scores, encode_scores
 from meshwit.peer.mesh import needs, profile
 from meshwit.peer.mesh.needs import Needs, ToldNeeds
@@ -75,7 +75,7 @@ class Measuring:
         self._asked: dict[str, None] = {}
         self._needs = Needs()
         self._told = ToldNeeds()
-        self._load: Load | None = None
+        self._load: DeviceLoad | None = None
         self._idle_looks = 0
         self._waiting_since: float | None = None
         self._refresh_look_at = 0.0
@@ -115,7 +115,7 @@ class Measuring:
 
     # --- what comes in -----------------------------------------------------------------------------------------
 
-    def looked(self, load: Load) -> None:
+    def looked(self, load: DeviceLoad) -> None:
         """The device was looked at; every few seconds."""
         self._load = load
         self._idle_looks = self._idle_looks + 1 if is_idle(load) else 0

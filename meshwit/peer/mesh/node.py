@@ -29,7 +29,7 @@ from meshwit.peer.control.options import JoinPrompt, RunnablePeer, UpError, UpOp
 from meshwit.peer.mesh.diagnose import diagnose
 from meshwit.peer.mesh.parts import Parts
 from meshwit.peer.mesh.starting import running_parts
-from meshwit.peer.mesh.view import Known, named, peer_views
+from meshwit.peer.mesh.view import KnownPeer, named, peer_views
 from meshwit.peer.mesh.watchers import Watchers
 from meshwit.peer.rates import RateError
 from meshwit.peer.trust.errors import TrustError
@@ -266,7 +266,7 @@ class MeshPeer:
 
     # --- within ------------------------------------------------------------------------------------------------
 
-    def _known(self, member: Member, now: float) -> Known:
+    def _known(self, member: Member, now: float) -> KnownPeer:
         parts = self.parts
         link = parts.links.links.get(member.id)
         round_trip_s = member.round_trip_s

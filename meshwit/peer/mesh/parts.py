@@ -51,7 +51,7 @@ from meshwit.peer.trust.keys import verify
 from meshwit.peer.trust.membership import Membership
 from meshwit.peer.trust.store import Home
 from meshwit.peer.wire.addresses import Address, address_text
-from meshwit.peer.wire.datagrams import Datagrams, Kind
+from meshwit.peer.wire.datagrams import DatagramKind, Datagrams
 from meshwit.peer.wire.endings import LinkEnd, LinkError
 from meshwit.peer.wire.links import Link, Links
 from meshwit.peer.wire.sealing import Sealer
@@ -122,7 +122,7 @@ class Parts:
         )
         self.directory = Directory(
             self.me, keeper.signer, verify, lambda peer: not keeper.is_expelled(peer),
-            lambda address, payload: _discard(datagrams.send(address, Kind.DIRECTORY, payload)),
+            lambda address, payload: _discard(datagrams.send(address, DatagramKind.DIRECTORY, payload)),
             time.time, random.Random(os.urandom(16)),
         )  # fmt: skip
         self.news = MembershipNews(keeper, links, self._asked_to_approve, self._misbehaved)
@@ -152,7 +152,7 @@ class Parts:
         self.links.on_down = self._link_down
         self.links.on_dial_failed = self._dial_failed
         self.links.on_join = self.admissions.serve
-        self.datagrams.on_datagram(Kind.DIRECTORY, self.directory.received)
+        self.datagrams.on_datagram(DatagramKind.DIRECTORY, self.directory.received)
         self.keeper.on_change.append(self._membership_changed)
         self.on_member(self._member)
         self._look_at_addresses(publish=False)

@@ -11,7 +11,7 @@ from meshwit.ids import PeerId
 from meshwit.peer.control.api import PendingView
 from meshwit.peer.mesh import profile
 from meshwit.peer.mesh.profile import LoadProfile, MemberProfile, PendingProfile
-from meshwit.peer.mesh.view import Known
+from meshwit.peer.mesh.view import KnownPeer
 from meshwit.peer.rates import Unit, decode_rates
 from meshwit.peer.trust.certificates import Chain, decode_chain
 
@@ -19,7 +19,7 @@ TOPICS: Final = (profile.MEMBER, profile.LOAD, profile.SCORE, profile.RATES, pro
 """What is read here. Of others nothing is kept: their owners may be out of view, and nobody would forget them."""
 
 
-class Told:
+class PeerRecords:
     """Of one peer; what it has not told, or told in a form that cannot be read, is None or empty."""
 
     __slots__ = ("load", "member", "pending", "rates", "scores")
@@ -36,13 +36,13 @@ class Roster:
     """All peers in view, this one included. It follows the gossip core's members: who is forgotten there is here."""
 
     def __init__(self) -> None:
-        self._told: dict[PeerId, Told] = {}
+        self._told: dict[PeerId, PeerRecords] = {}
 
     def learn(self, peer: PeerId, topic: str, payload: bytes) -> None:
         """Takes the payload of a record, an empty one withdraws what was told; topics of others are passed over."""
         if topic not in TOPICS:
             return
-        told = self._told.setdefault(peer, Told())
+        told = self._told.setdefault(peer, PeerRecords())
         match topic:
             case profile.MEMBER:
                 told.member = profile.decode(payload, MemberProfile) or told.member
@@ -94,10 +94,10 @@ class Roster:
         heard_s: float | None = None,
         address: str = "",
         remembered_name: str = "",
-    ) -> Known:
+    ) -> KnownPeer:
         """All that is known of a peer, for a view of it."""
-        told = self._told.get(peer) or Told()
-        return Known(
+        told = self._told.get(peer) or PeerRecords()
+        return KnownPeer(
             id=peer, me=me, state=state, member=told.member, load=told.load, scores=told.scores, rates=told.rates,
             round_trip_s=round_trip_s, heard_s=heard_s, address=address, remembered_name=remembered_name,
         )  # fmt: skip

@@ -25,7 +25,7 @@ from meshwit.peer.control.server import ControlServer
 from meshwit.peer.mesh.address_book import AddressBookFile, listening_ports
 from meshwit.peer.mesh.belonging import Belonging, Search
 from meshwit.peer.mesh.keeper import MembershipKeeper
-from meshwit.peer.mesh.kept import Kept, device_id, load_kept, ports_beside, save_kept
+from meshwit.peer.mesh.kept import Remembered, device_id, load_kept, ports_beside, save_kept
 from meshwit.peer.mesh.parts import Parts
 from meshwit.peer.mesh.portrait import portrait
 from meshwit.peer.mesh.profile import MemberProfile
@@ -106,7 +106,7 @@ async def running_parts(
         # From here to the middle of `parts.start` nothing is awaited: whoever dials at once, as members do that keep a
         # link to this peer, must meet somebody who listens to what they say.
         port = await _listen(links, datagrams, options.port, kept.port)
-        save_kept(profile.folder, Kept(name, port))
+        save_kept(profile.folder, Remembered(name, port))
         member = msgspec.structs.replace(member, port=port)
         parts = Parts(home, keeper, links, sealer, datagrams, book, member, options, watchers)
         parts.on_member = lambda told: about.__setitem__(slice(None), [told])

@@ -15,7 +15,7 @@ from meshwit.peer.rates import Unit, rate_text
 STATE_ORDER: Final = ("alive", "suspect", "left", "dead")
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
+class KnownPeer(msgspec.Struct, frozen=True, kw_only=True):
     """One peer as this device knows it, this device included.
 
     Attributes:
@@ -37,7 +37,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """By the address book, for one that has not been heard yet."""
 
 
-def peer_views(known: Iterable[Known], own_version: str) -> list[PeerView]:
+def peer_views(known: Iterable[KnownPeer], own_version: str) -> list[PeerView]:
     """One view each: this device first, then the living by score, then the others by name."""
     peers = list(known)
     working = {one.id: _throughput(one) for one in peers if one.state in ("alive", "suspect")}
@@ -60,7 +60,7 @@ def named(name: str, peers: Iterable[PeerView]) -> list[PeerView]:
     return begun or [one for one in everyone if len(wanted) >= 4 and one.id.startswith(wanted.replace("-", ""))]
 
 
-def _throughput(one: Known) -> float:
+def _throughput(one: KnownPeer) -> float:
     """What a peer adds to the whole: its score, by the part of its cores that its owner gives."""
     if one.member is None or (one.load is not None and one.load.resting):
         return 0.0
@@ -69,7 +69,7 @@ def _throughput(one: Known) -> float:
     return one.scores.get("score", 0.0) * given
 
 
-def _view(one: Known, share: float, own_version: str, own_controllers: Mapping[str, str]) -> PeerView:
+def _view(one: KnownPeer, share: float, own_version: str, own_controllers: Mapping[str, str]) -> PeerView:
     view = PeerView(
         id=one.id, name=one.remembered_name or short(one.id), me=one.me, state=one.state, share=share,
         round_trip_s=one.round_trip_s, seen_s=one.heard_s, address=one.address,
@@ -113,7 +113,7 @@ def _whole(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
-def _note(one: Known, view: PeerView, own_version: str, own_controllers: Mapping[str, str]) -> str:
+def _note(one: KnownPeer, view: PeerView, own_version: str, own_controllers: Mapping[str, str]) -> str:
     notes = []
     if one.load is not None and one.load.resting and one.state in ("alive", "suspect"):
         notes.append(one.load.resting)

@@ -6,11 +6,12 @@ Guided self-scheduling (Polychronopoulos and Kuck 1987) gives each idle processo
 
 - a batch holds no more than some 50 ms of work, more only where so many slots report that messages would choke the
   leader; so with few peers factoring matters at the end alone, with a thousand from the beginning;
-- each slot has one batch waiting besides the one it runs, so that no message delay is ever waited for;
+- each slot has one batch waiting besides the one it runs, so that no message delay is waited for; none where tasks are
+  so long that the delay is nothing, and deciding late is worth more (`Forecast.prefetches`);
 - longest first where work is estimated (Graham's LPT rule 1969), but never an item that would end on this peer after
   the whole step could have ended: the longest that fits;
-- at the end no item to a peer that would end it after the others could have ended all: so a slow peer never makes a
-  step slower (`Forecast.needed`).
+- at the end no item to a peer that would end it after the others could have ended all (`Forecast.needed`). So a slow
+  peer does not make a step slower where lengths are alike. Where they are unknown it may still draw a long one.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@
   and Ghemawat, MapReduce, 2004, section 3.6; with unknown lengths and speeds, replication: Cirne, Brasileiro, Paranhos
   et al. 2007). One copy at most, on the fastest idle peer, judged by expected ends as in LATE (Zaharia et al. 2008).
 - **Moving.** Where a second run would waste too much, the first is dropped instead, if what it has done is little (task
-  assignment by guessing size: Harchol-Balter 2002). To do so before the end, on suspicion, was tried: with 5 % to waste
-  it costs more than it brings (mean makespan 1.25 instead of 1.21 of the ideal, lognormal lengths with sigma 1.5);
-  with 20 % it would bring 0.03.
+  assignment by guessing size: Harchol-Balter 2002). Doing so before the end, on suspicion, was tried and left out: over
+  350 seeds of 100 lognormal tasks with sigma 1.5 the mean makespan was 1.25 of the bound with it and 1.21 without, over
+  200 other seeds the same (1.26 and 1.27).
 - **Waste** is the work of runs that lost. What is lost and what may still be, of each pair the lesser run, stays below
   5 % of the step's work as it is estimated; when it would not, the lesser run of a pair is dropped.
 - **Silence.** A peer that says nothing for much longer than its tasks should take is believed frozen: its items are
@@ -28,7 +28,7 @@ _OPENERS_MAX: Final = 16
 _FAILURES_MAX: Final = 4
 _MARGIN: Final = 0.05
 _CAUTION: Final = 0.8
-"""Of the waste allowed so much is planned with: work is estimated, where lengths are unknown up to a third wrong."""
+"""Of the waste allowed so much is planned with: work is estimated, and where lengths are unknown it is wrong."""
 _MOVE_GAIN: Final = 1.3
 
 

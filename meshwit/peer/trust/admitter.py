@@ -7,8 +7,8 @@
 
 Nothing of the mesh but its name is said before the joiner has proven itself or was approved; what is said then is read
 from `handout` at that moment, for meshes change within the ten minutes that a person may take. The wrong tries at codes
-are counted in the `CodeBook` that all connections share. Pure; `now` is seconds since 1970; after `Admit` or `Refused`
-it is over and every further byte is ignored.
+are counted in the `CodeBook` that all connections share. Pure; `now` is seconds since 1970; after `Admit` or
+`JoinRefused` it is over and every further byte is ignored.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import msgspec
 from meshwit.ids import PeerId, peer_id
 from meshwit.peer.trust.certificates import (
     DEPTH_MAX,
+    CertificateKind,
     Chain,
-    Kind,
     chain_fault,
     clean_name,
     decode_chain,
@@ -34,11 +34,10 @@ from meshwit.peer.trust.certificates import (
 from meshwit.peer.trust.codes import CodeBook
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.invites import Address
-from meshwit.peer.trust.join_effects import Admit, Effect, Refused, Send, Show, Way, Why
+from meshwit.peer.trust.join_effects import Admit, Effect, JoinRefused, RefusalKind, SendMessage, Show, Way
 from meshwit.peer.trust.join_messages import (
     NONCE_BYTES,
     Ask,
-    Body,
     CodeAsk,
     CodeProof,
     CodeReply,
@@ -50,6 +49,7 @@ from meshwit.peer.trust.join_messages import (
     TokenProof,
     TokenReply,
     Welcome,
+    WelcomeBody,
     decode,
     encode,
     fitting,
@@ -152,7 +152,7 @@ class Admitter:
         try:
             message = decode(raw)
         except ValueError as error:
-            return self._refuse(Why.PROTOCOL, f"the other device sent {error}")
+            return self._refuse(RefusalKind.PROTOCOL, f"the other device sent {error}")
         if isinstance(message, Refuse):
             self.state = AdmitterState.DONE
             return [refused_by_other(message)]
@@ -168,15 +168,15 @@ class Admitter:
     def deny(self, now: float) -> list[Effect]:
         """A person said no. Raises TrustError if nobody waits."""
         self._require_pending()
-        return self._refuse(Why.DENIED, "a member said no")
+        return self._refuse(RefusalKind.DENIED, "a member said no")
 
     def tick(self, now: float) -> list[Effect]:
         """To be called when `next_deadline` has come."""
         if self.state is AdmitterState.DONE or now < self._deadline:
             return []
         if self.state is AdmitterState.PENDING:
-            return self._refuse(Why.TIMEOUT, "nobody approved within ten minutes", "run meshwit up again")
-        return self._refuse(Why.TIMEOUT, "the other device did not answer in time")
+            return self._refuse(RefusalKind.TIMEOUT, "nobody approved within ten minutes", "run meshwit up again")
+        return self._refuse(RefusalKind.TIMEOUT, "the other device did not answer in time")
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do; None if it is over."""
@@ -203,13 +203,13 @@ class Admitter:
             case AdmitterState.TOKEN_BEGUN, TokenProof():
                 return self._token_proven(message, now)
             case _:
-                return self._refuse(Why.PROTOCOL, "the other device sent a message out of place")
+                return self._refuse(RefusalKind.PROTOCOL, "the other device sent a message out of place")
 
     # --- approval, open ------------------------------------------------------------------------------------------
 
     def _asked(self, message: Ask, now: float) -> list[Effect]:
         if len(message.commitment) != NONCE_BYTES:
-            return self._refuse(Why.PROTOCOL, "the other device sent a malformed request")
+            return self._refuse(RefusalKind.PROTOCOL, "the other device sent a malformed request")
         self.name = clean_name(message.name)
         membership = self._handout().membership
         if membership.open:
@@ -218,11 +218,13 @@ class Admitter:
             return self._refuse_expelled(membership)
         self._other, self._nonce = message.commitment, self._entropy(NONCE_BYTES)
         self._enter(AdmitterState.NONCE_SENT, now + STEP_S)
-        return [Send(encode(Nonce(self._nonce, membership.mesh_name)))]
+        return [SendMessage(encode(Nonce(self._nonce, membership.mesh_name)))]
 
     def _revealed(self, message: Reveal, now: float) -> list[Effect]:
         if len(message.nonce) != NONCE_BYTES or not same(commitment(message.nonce, self), self._other):
-            return self._refuse(Why.PROTOCOL, "the other device changed its nonce: somebody may be listening in")
+            return self._refuse(
+                RefusalKind.PROTOCOL, "the other device changed its nonce: somebody may be listening in"
+            )
         self.words = approval_words(message.nonce, self._nonce, self)
         self._enter(AdmitterState.PENDING, now + APPROVAL_S)
         return [Show(self.words, self.name)]
@@ -236,11 +238,11 @@ class Admitter:
             return closed
         busy_s = self._codes.busy_s(now)
         if busy_s:
-            return self._refuse(Why.CLOSED, "too many codes are being tried here", _again_in(busy_s))
+            return self._refuse(RefusalKind.CLOSED, "too many codes are being tried here", _again_in(busy_s))
         code = self._codes.begin(now, message.number)
         if code is None:
             return self._refuse(
-                Why.UNKNOWN_CODE,
+                RefusalKind.UNKNOWN_CODE,
                 f"no open code begins with {message.number} here",
                 "codes are good once and for ten minutes: show a new one with meshwit invite",
             )
@@ -249,9 +251,9 @@ class Admitter:
         reply = encode(CodeReply(self._exchange.share))
         fault = self._exchange.finish(message.share, raw, reply)
         if fault:
-            return self._refuse(Why.PROTOCOL, fault)
+            return self._refuse(RefusalKind.PROTOCOL, fault)
         self._enter(AdmitterState.CODE_BEGUN, now + STEP_S)
-        return [Send(reply)]
+        return [SendMessage(reply)]
 
     def _code_proven(self, message: CodeProof, now: float) -> list[Effect]:
         """Closed and used codes are refused before the proof is looked at: exchanges begun earlier gain nothing."""
@@ -261,18 +263,20 @@ class Admitter:
             return closed
         if not self._codes.valid(self._code, now):
             return self._refuse(
-                Why.UNKNOWN_CODE, "the code was used or has expired", "show a new one with meshwit invite"
+                RefusalKind.UNKNOWN_CODE, "the code was used or has expired", "show a new one with meshwit invite"
             )
         if not same(self._exchange.joiner_proof(), message.proof):
             self._codes.wrong(now)
-            return self._refuse(Why.WRONG_CODE, "the code is wrong", "compare it with the one on the other device")
+            return self._refuse(
+                RefusalKind.WRONG_CODE, "the code is wrong", "compare it with the one on the other device"
+            )
         return self._admit(Way.CODE, now)
 
     def _closed(self, now: float) -> list[Effect]:
         closed_s = self._codes.closed_s(now)
         if not closed_s:
             return []
-        return self._refuse(Why.CLOSED, "the code was wrong too often", _again_in(closed_s))
+        return self._refuse(RefusalKind.CLOSED, "the code was wrong too often", _again_in(closed_s))
 
     # --- token ---------------------------------------------------------------------------------------------------
 
@@ -280,26 +284,26 @@ class Admitter:
         self.name = clean_name(message.name)
         membership = self._handout().membership
         if len(message.nonce) != NONCE_BYTES:
-            return self._refuse(Why.PROTOCOL, "the other device sent a malformed request")
+            return self._refuse(RefusalKind.PROTOCOL, "the other device sent a malformed request")
         if not same(mesh_hash(membership.mesh, message.nonce, self), message.mesh_hash):
-            return self._refuse(Why.WRONG_MESH, "the invite is into another mesh than this member's")
+            return self._refuse(RefusalKind.WRONG_MESH, "the invite is into another mesh than this member's")
         self._other, self._nonce = message.nonce, self._entropy(NONCE_BYTES)
         self._enter(AdmitterState.TOKEN_BEGUN, now + STEP_S)
-        return [Send(encode(TokenReply(self._nonce, encode_chain(membership.chain))))]
+        return [SendMessage(encode(TokenReply(self._nonce, encode_chain(membership.chain))))]
 
     def _token_proven(self, message: TokenProof, now: float) -> list[Effect]:
         membership = self._handout().membership
         try:
             chain = decode_chain(message.chain)
         except ValueError as error:
-            return self._refuse(Why.PROTOCOL, f"the invite is damaged: {error}")
+            return self._refuse(RefusalKind.PROTOCOL, f"the invite is damaged: {error}")
         key = chain[-1].subject if chain else b""
-        fault = chain_fault(chain, membership.mesh, key, now, membership.expelled, kind=Kind.INVITE)
+        fault = chain_fault(chain, membership.mesh, key, now, membership.expelled, kind=CertificateKind.INVITE)
         if fault:
-            return self._refuse(Why.INVITE, f"the invite is not good: {fault}", "ask a member for another one")
+            return self._refuse(RefusalKind.INVITE, f"the invite is not good: {fault}", "ask a member for another one")
         signed = token_message(self.name, self._other, self._nonce, self)
         if not verify(key, signed, message.signature):
-            return self._refuse(Why.PROTOCOL, "the other device does not hold the key of its invite")
+            return self._refuse(RefusalKind.PROTOCOL, "the other device does not hold the key of its invite")
         return self._admit(Way.TOKEN, now)
 
     # --- the end -------------------------------------------------------------------------------------------------
@@ -310,7 +314,9 @@ class Admitter:
         if self.joiner in membership.expelled:
             return self._refuse_expelled(membership)
         if len(membership.chain) >= DEPTH_MAX:
-            return self._refuse(Why.FULL, "this member came in by too long a chain to admit others", "ask another one")
+            return self._refuse(
+                RefusalKind.FULL, "this member came in by too long a chain to admit others", "ask another one"
+            )
         name = unique_name(self.name, handout.taken | {membership.name})
         certificate = issue(self._signer, membership.mesh, self.joiner_key, name, now)
         chain: Chain = (*membership.chain, certificate)
@@ -320,18 +326,18 @@ class Admitter:
         code = self._code if way is Way.CODE else ""
         if code:
             self._codes.used(code)
-        return [Send(encode(Welcome(body, proof))), Admit(certificate, chain, way, code)]
+        return [SendMessage(encode(Welcome(body, proof))), Admit(certificate, chain, way, code)]
 
     def _refuse_expelled(self, membership: Membership) -> list[Effect]:
         return self._refuse(
-            Why.EXPELLED,
+            RefusalKind.EXPELLED,
             f"this device was expelled from {membership.mesh_name}",
             "it can only come back as a new device: run meshwit leave, then meshwit up",
         )
 
-    def _refuse(self, why: Why, reason: str, hint: str = "") -> list[Effect]:
+    def _refuse(self, why: RefusalKind, reason: str, hint: str = "") -> list[Effect]:
         self.state = AdmitterState.DONE
-        return [Send(encode(Refuse(why, reason, hint))), Refused(reason, hint, why)]
+        return [SendMessage(encode(Refuse(why, reason, hint))), JoinRefused(reason, hint, why)]
 
     def _enter(self, state: AdmitterState, deadline: float) -> None:
         self.state = state
@@ -342,9 +348,9 @@ class Admitter:
             raise TrustError(f"{self.name or 'this device'} does not wait for approval any more")
 
 
-def _body(way: Way, handout: Handout, chain: Chain) -> Body:
+def _body(way: Way, handout: Handout, chain: Chain) -> WelcomeBody:
     membership = handout.membership
-    return Body(
+    return WelcomeBody(
         way,
         membership.mesh_key,
         membership.mesh_name,

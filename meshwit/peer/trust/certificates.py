@@ -26,7 +26,7 @@ _LABEL: Final = b"meshwit certificate 1\0"
 _TIME_MAX: Final = 2**53
 
 
-class Kind(IntEnum):
+class CertificateKind(IntEnum):
     """What a certificate is good for."""
 
     MEMBER = 0
@@ -57,7 +57,7 @@ class Certificate(msgspec.Struct, frozen=True, array_like=True):
     issuer: bytes
     issued_at: int
     expires_at: int
-    kind: Kind
+    kind: CertificateKind
     signature: bytes
 
     @property
@@ -77,7 +77,7 @@ class _Link(msgspec.Struct, frozen=True, array_like=True):
     name: str
     issued_at: int
     expires_at: int
-    kind: Kind
+    kind: CertificateKind
     signature: bytes
 
 
@@ -96,7 +96,7 @@ def issue(
     name: str,
     issued_at: float,
     expires_at: float = 0,
-    kind: Kind = Kind.MEMBER,
+    kind: CertificateKind = CertificateKind.MEMBER,
 ) -> Certificate:
     """A certificate for the subject's key. Raises ValueError if the name is not one."""
     fault = name_fault(name)
@@ -114,7 +114,7 @@ def chain_fault(
     now: float,
     expelled: Mapping[PeerId, frozenset[PeerId]],
     *,
-    kind: Kind = Kind.MEMBER,
+    kind: CertificateKind = CertificateKind.MEMBER,
     verify: Verifier = verify,
 ) -> str:
     """Why a chain does not make the subject a member; empty if it does.
@@ -126,7 +126,7 @@ def chain_fault(
     """
     if not chain:
         return "there is no certificate"
-    if len(chain) > DEPTH_MAX + (kind is Kind.INVITE):
+    if len(chain) > DEPTH_MAX + (kind is CertificateKind.INVITE):
         return f"the chain of certificates is longer than {DEPTH_MAX}"
     if mesh_id(chain[0].issuer) != mesh:
         return f"it is of another mesh ({short(mesh_id(chain[0].issuer))}, not {short(mesh)})"
@@ -134,7 +134,9 @@ def chain_fault(
         return "the certificate is for another device"
     for index, certificate in enumerate(chain):
         last = index == len(chain) - 1
-        fault = _link_fault(certificate, mesh, chain[index - 1] if index else None, kind if last else Kind.MEMBER)
+        fault = _link_fault(
+            certificate, mesh, chain[index - 1] if index else None, kind if last else CertificateKind.MEMBER
+        )
         if not fault and certificate.expires_at and now > certificate.expires_at + CLOCK_TOLERANCE_S:
             fault = f"the certificate of {certificate.name} has expired"
         if not fault and not verify(certificate.issuer, _signed(certificate), certificate.signature):
@@ -215,7 +217,7 @@ def unique_name(wanted: str, taken: Collection[str]) -> str:
     return next(each for each in (name, *candidates) if each.lower() not in lower)
 
 
-def _link_fault(certificate: Certificate, mesh: MeshId, before: Certificate | None, kind: Kind) -> str:
+def _link_fault(certificate: Certificate, mesh: MeshId, before: Certificate | None, kind: CertificateKind) -> str:
     """What is wrong with one certificate in its place, signature and expiry apart."""
     if certificate.mesh != mesh:
         return f"the certificate of {short(certificate.id)} is of another mesh"
@@ -227,8 +229,10 @@ def _link_fault(certificate: Certificate, mesh: MeshId, before: Certificate | No
         return "a certificate has an impossible date"
     if name_fault(certificate.name):
         return "a certificate has an impossible name"
-    if (certificate.kind is Kind.INVITE) != (kind is Kind.INVITE):
-        return "an invite is no membership" if certificate.kind is Kind.INVITE else "a membership is no invite"
+    if (certificate.kind is CertificateKind.INVITE) != (kind is CertificateKind.INVITE):
+        return (
+            "an invite is no membership" if certificate.kind is CertificateKind.INVITE else "a membership is no invite"
+        )
     return ""
 
 
@@ -237,5 +241,7 @@ def _signed(certificate: Certificate) -> bytes:
     return _message(each.mesh, each.subject, each.name, each.issuer, each.issued_at, each.expires_at, each.kind)
 
 
-def _message(mesh: str, subject: bytes, name: str, issuer: bytes, issued: int, expires: int, kind: Kind) -> bytes:
+def _message(
+    mesh: str, subject: bytes, name: str, issuer: bytes, issued: int, expires: int, kind: CertificateKind
+) -> bytes:
     return _LABEL + msgspec.msgpack.encode((mesh, subject, name, issuer, issued, expires, int(kind)))

@@ -26,8 +26,8 @@ import msgspec
 
 from meshwit.ids import ID_BYTES, MeshId, PeerId, id_bytes, id_text, is_id
 from meshwit.peer.trust.certificates import (
+    CertificateKind,
     Chain,
-    Kind,
     chain_fault,
     decode_chain,
     encode_chain,
@@ -41,7 +41,7 @@ EXPULSIONS_MAX: Final = 512
 """Kept of one mesh; the junior ones beyond are dropped, so that nobody fills the memory of all with them."""
 
 
-class Verdict(msgspec.Struct, frozen=True, array_like=True):
+class Sentence(msgspec.Struct, frozen=True, array_like=True):
     """One who is out, and who stays nevertheless.
 
     Attributes:
@@ -65,10 +65,10 @@ class Expulsion(msgspec.Struct, frozen=True, array_like=True):
         taken_over: what the expelled had decided about others and what would lapse now.
     """
 
-    verdict: Verdict
+    verdict: Sentence
     at: int
     chain: bytes
-    taken_over: tuple[Verdict, ...] = ()
+    taken_over: tuple[Sentence, ...] = ()
 
 
 _decoder: Final = msgspec.msgpack.Decoder(Expulsion)
@@ -147,12 +147,12 @@ def standing(records: tuple[Record, ...]) -> Mapping[PeerId, frozenset[PeerId]]:
     return MappingProxyType(expelled)
 
 
-def lapsing(records: tuple[Record, ...], record: Record, free: Collection[PeerId]) -> tuple[Verdict, ...]:
+def lapsing(records: tuple[Record, ...], record: Record, free: Collection[PeerId]) -> tuple[Sentence, ...]:
     """The verdicts that stood before a record came and do not with it, those on its signer and the `free` apart."""
     before, after = standing(records), standing(merge_expulsions(records, (record,)))
     names = {v.target: v.name for r in records for e in (read_expulsion(r),) for v in (e.verdict, *e.taken_over)}
     lost = sorted(set(before) - set(after) - {record.owner, *free})
-    return tuple(Verdict(each, names[each], pack_ids(before[each])) for each in lost)
+    return tuple(Sentence(each, names[each], pack_ids(before[each])) for each in lost)
 
 
 def next_version(records: Iterable[Record], owner: PeerId, target: PeerId, now: float) -> int:
@@ -173,19 +173,19 @@ def kept_members(target: PeerId, members: Mapping[PeerId, Chain]) -> frozenset[P
             continue
         own_device = True
         for certificate, each in list(zip(chain, ids, strict=True))[ids.index(target) + 1 :]:
-            own_device = own_device and certificate.kind is Kind.SAME_DEVICE
+            own_device = own_device and certificate.kind is CertificateKind.SAME_DEVICE
             if each in members and not own_device:
                 kept.add(each)
                 break
     return frozenset(kept)
 
 
-def verdict_on(target: PeerId, name: str, kept: Iterable[PeerId]) -> Verdict:
+def verdict_on(target: PeerId, name: str, kept: Iterable[PeerId]) -> Sentence:
     """Packs it."""
-    return Verdict(target, name, pack_ids(kept))
+    return Sentence(target, name, pack_ids(kept))
 
 
-def expulsion_by(chain: Chain, verdict: Verdict, now: float, taken_over: tuple[Verdict, ...] = ()) -> Expulsion:
+def expulsion_by(chain: Chain, verdict: Sentence, now: float, taken_over: tuple[Sentence, ...] = ()) -> Expulsion:
     """What the member with that chain says."""
     return Expulsion(verdict, int(now), encode_chain(chain), taken_over)
 

@@ -21,8 +21,8 @@ import msgspec
 from meshwit.ids import MeshId, mesh_id
 from meshwit.peer.trust.certificates import (
     CLOCK_TOLERANCE_S,
+    CertificateKind,
     Chain,
-    Kind,
     chain_fault,
     decode_chain,
     encode_chain,
@@ -92,7 +92,7 @@ def make_token(
         raise ValueError(f"a token is good for up to {HOURS_MAX} hours, not {hours:g}")
     seed = entropy(KEY_BYTES)
     certificate = issue(
-        signer, membership.mesh, DeviceKey(seed).public_key, _NAME, now, now + hours * 3600, Kind.INVITE
+        signer, membership.mesh, DeviceKey(seed).public_key, _NAME, now, now + hours * 3600, CertificateKind.INVITE
     )
     chain = encode_chain((*membership.chain, certificate))
     return _text(_Content(membership.mesh_name, tuple(addresses[:ADDRESSES_MAX]), seed, chain))
@@ -121,7 +121,7 @@ def read_token(text: str, now: float) -> Token:
         raise ValueError(
             f"the invite into {token.mesh_name} has expired, {_ago(now - expires)} ago: ask for another one"
         )
-    fault = chain_fault(chain, token.mesh, key, now, {}, kind=Kind.INVITE)
+    fault = chain_fault(chain, token.mesh, key, now, {}, kind=CertificateKind.INVITE)
     if fault:
         raise ValueError(f"the invite is not good ({fault}): ask for another one")
     return token

@@ -20,7 +20,7 @@ class Way(IntEnum):
     TOKEN = 3
 
 
-class Why(IntEnum):
+class RefusalKind(IntEnum):
     """Why nothing came of it. Kinds that are not known here count as PROTOCOL."""
 
     PROTOCOL = 0
@@ -43,7 +43,7 @@ class Why(IntEnum):
     GIVEN_UP = 11
 
 
-class Send(msgspec.Struct, frozen=True):
+class SendMessage(msgspec.Struct, frozen=True):
     """Write these bytes to the other side, as one message of at most 16 KiB."""
 
     raw: bytes
@@ -102,7 +102,7 @@ class Admit(msgspec.Struct, frozen=True):
     code: str = ""
 
 
-class Refused(msgspec.Struct, frozen=True):
+class JoinRefused(msgspec.Struct, frozen=True):
     """It is over: show the reason and the hint, close the connection.
 
     Attributes:
@@ -113,7 +113,7 @@ class Refused(msgspec.Struct, frozen=True):
 
     reason: str
     hint: str
-    why: Why
+    why: RefusalKind
 
 
-Effect = Send | Show | AskCode | Confirm | Joined | Admit | Refused
+Effect = SendMessage | Show | AskCode | Confirm | Joined | Admit | JoinRefused

@@ -16,7 +16,7 @@ import msgspec
 
 from meshwit.peer.trust.certificates import name_fault
 from meshwit.peer.trust.invites import Address
-from meshwit.peer.trust.join_effects import Refused, Way, Why
+from meshwit.peer.trust.join_effects import JoinRefused, RefusalKind, Way
 from meshwit.peer.trust.membership import MeshSecret
 from meshwit.records import Record
 
@@ -93,7 +93,7 @@ class TokenProof(msgspec.Struct, frozen=True, array_like=True, tag=9):
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """You are a member: a `Body`, and where a code was used the proof that it comes from who knows it."""
+    """You are a member: a `WelcomeBody`, and where a code was used the proof that it comes from who knows it."""
 
     body: bytes
     proof: bytes = b""
@@ -107,7 +107,7 @@ class Refuse(msgspec.Struct, frozen=True, array_like=True, tag=11):
     hint: str = ""
 
 
-class Body(msgspec.Struct, frozen=True, array_like=True):
+class WelcomeBody(msgspec.Struct, frozen=True, array_like=True):
     """All that makes a member."""
 
     way: Way
@@ -122,10 +122,10 @@ class Body(msgspec.Struct, frozen=True, array_like=True):
 Message = Ask | Nonce | Reveal | CodeAsk | CodeReply | CodeProof | TokenAsk | TokenReply | TokenProof | Welcome | Refuse
 
 _messages: Final[msgspec.msgpack.Decoder[Message]] = msgspec.msgpack.Decoder(Message)
-_bodies: Final = msgspec.msgpack.Decoder(Body)
+_bodies: Final = msgspec.msgpack.Decoder(WelcomeBody)
 
 
-def encode(message: Message | Body) -> bytes:
+def encode(message: Message | WelcomeBody) -> bytes:
     """For the wire."""
     return msgspec.msgpack.encode(message)
 
@@ -140,7 +140,7 @@ def decode(raw: bytes) -> Message:
         raise ValueError("a message that is none of joining") from None
 
 
-def decode_body(raw: bytes) -> Body:
+def decode_body(raw: bytes) -> WelcomeBody:
     """What a welcome holds. Raises ValueError if it is none; of its truth nothing is said."""
     try:
         return _bodies.decode(raw)
@@ -148,13 +148,13 @@ def decode_body(raw: bytes) -> Body:
         raise ValueError("a welcome that cannot be read") from None
 
 
-def refused_by_other(message: Refuse) -> Refused:
+def refused_by_other(message: Refuse) -> JoinRefused:
     """What the other side's refusal means here: its texts cleaned, for they go to a terminal."""
-    known = {each.value for each in Why}
-    return Refused(
+    known = {each.value for each in RefusalKind}
+    return JoinRefused(
         plain(message.reason) or "the other side refused",
         plain(message.hint),
-        Why(message.why) if message.why in known else Why.PROTOCOL,
+        RefusalKind(message.why) if message.why in known else RefusalKind.PROTOCOL,
     )
 
 

@@ -8,7 +8,7 @@
 What each way proves to the joiner: a code, that the member showed it; a token, that the member is of the mesh that the
 token pins; two equal words, that nobody sits between. With the words the joiner trusts whoever approves, as it stands
 before the same person: where that is not so, `confirm=True` asks its own person before it takes the membership.
-Pure; `now` is seconds since 1970; after `Joined` or `Refused` it is over and every further byte is ignored.
+Pure; `now` is seconds since 1970; after `Joined` or `JoinRefused` it is over and every further byte is ignored.
 """
 
 from __future__ import annotations
@@ -21,11 +21,20 @@ from meshwit.peer.trust.admitter import APPROVAL_S, STEP_S
 from meshwit.peer.trust.certificates import chain_fault, clean_name, decode_chain, encode_chain, name_fault
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.invites import Token
-from meshwit.peer.trust.join_effects import AskCode, Confirm, Effect, Joined, Refused, Send, Show, Way, Why
+from meshwit.peer.trust.join_effects import (
+    AskCode,
+    Confirm,
+    Effect,
+    Joined,
+    JoinRefused,
+    RefusalKind,
+    SendMessage,
+    Show,
+    Way,
+)
 from meshwit.peer.trust.join_messages import (
     NONCE_BYTES,
     Ask,
-    Body,
     CodeAsk,
     CodeProof,
     CodeReply,
@@ -37,6 +46,7 @@ from meshwit.peer.trust.join_messages import (
     TokenProof,
     TokenReply,
     Welcome,
+    WelcomeBody,
     decode,
     decode_body,
     encode,
@@ -128,12 +138,12 @@ class Joiner:
             self._nonce = self._entropy(NONCE_BYTES)
             self._enter(JoinerState.TOKEN_SENT, now + STEP_S)
             hashed = mesh_hash(self._token.mesh, self._nonce, self)
-            return [Send(encode(TokenAsk(self.name, self._nonce, hashed)))]
+            return [SendMessage(encode(TokenAsk(self.name, self._nonce, hashed)))]
         if self._code:
             return self._send_code(now)
         self._nonce = self._entropy(NONCE_BYTES)
         self._enter(JoinerState.ASKED, now + STEP_S)
-        return [AskCode(), Send(encode(Ask(self.name, commitment(self._nonce, self))))]
+        return [AskCode(), SendMessage(encode(Ask(self.name, commitment(self._nonce, self))))]
 
     def code(self, text: str, now: float) -> list[Effect]:
         """The person here typed a code. Raises ValueError if it is none, to be shown before asking again."""
@@ -156,7 +166,9 @@ class Joiner:
         """The person here saw other words. Raises TrustError if that was not asked."""
         self._require_confirming()
         self._joined = None
-        return self._refuse(Why.DENIED, "the words differ: somebody may sit between the devices", "use a code instead")
+        return self._refuse(
+            RefusalKind.DENIED, "the words differ: somebody may sit between the devices", "use a code instead"
+        )
 
     def receive(self, raw: bytes, now: float) -> list[Effect]:
         """One message of the member."""
@@ -167,7 +179,7 @@ class Joiner:
         try:
             message = decode(raw)
         except ValueError as error:
-            return self._refuse(Why.PROTOCOL, f"the member sent {error}")
+            return self._refuse(RefusalKind.PROTOCOL, f"the member sent {error}")
         if isinstance(message, Refuse):
             self.state = JoinerState.DONE
             return [refused_by_other(message)]
@@ -177,15 +189,17 @@ class Joiner:
         """The person here does not want any more."""
         if self.state is JoinerState.DONE:
             return []
-        return self._refuse(Why.GIVEN_UP, "the other device gave up")
+        return self._refuse(RefusalKind.GIVEN_UP, "the other device gave up")
 
     def tick(self, now: float) -> list[Effect]:
         """To be called when `next_deadline` has come."""
         if self.state is JoinerState.DONE or self._deadline is None or now < self._deadline:
             return []
         if self.state in (JoinerState.WAITING, JoinerState.CONFIRMING):
-            return self._refuse(Why.TIMEOUT, "nobody approved within ten minutes", "run meshwit up again")
-        return self._refuse(Why.TIMEOUT, "the member did not answer in time", "run meshwit doctor if it happens again")
+            return self._refuse(RefusalKind.TIMEOUT, "nobody approved within ten minutes", "run meshwit up again")
+        return self._refuse(
+            RefusalKind.TIMEOUT, "the member did not answer in time", "run meshwit doctor if it happens again"
+        )
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do; None if never."""
@@ -216,29 +230,29 @@ class Joiner:
             case JoinerState.TOKEN_PROVEN, Welcome():
                 return self._welcomed(message, Way.TOKEN, now)
             case _:
-                return self._refuse(Why.PROTOCOL, "the member sent a message out of place")
+                return self._refuse(RefusalKind.PROTOCOL, "the member sent a message out of place")
 
     def _nonce_came(self, message: Nonce, now: float) -> list[Effect]:
         if len(message.nonce) != NONCE_BYTES:
-            return self._refuse(Why.PROTOCOL, "the member sent a malformed nonce")
+            return self._refuse(RefusalKind.PROTOCOL, "the member sent a malformed nonce")
         self.words = approval_words(self._nonce, message.nonce, self)
         self._mesh_name = shown_name(message.mesh_name)
         self._enter(JoinerState.WAITING, now + WAITING_S)
-        return [Show(self.words, self._mesh_name), Send(encode(Reveal(self._nonce)))]
+        return [Show(self.words, self._mesh_name), SendMessage(encode(Reveal(self._nonce)))]
 
     def _send_code(self, now: float) -> list[Effect]:
         self._exchange = CodeExchange(self._code, self, self._entropy, joining=True)
         self._ask = encode(CodeAsk(self.name, code_number(self._code), self._exchange.share))
         self._enter(JoinerState.CODE_SENT, now + STEP_S)
-        return [Send(self._ask)]
+        return [SendMessage(self._ask)]
 
     def _code_replied(self, message: CodeReply, raw: bytes, now: float) -> list[Effect]:
         assert self._exchange is not None
         fault = self._exchange.finish(message.share, self._ask, raw)
         if fault:
-            return self._refuse(Why.PROTOCOL, fault)
+            return self._refuse(RefusalKind.PROTOCOL, fault)
         self._enter(JoinerState.CODE_PROVEN, now + STEP_S)
-        return [Send(encode(CodeProof(self._exchange.joiner_proof())))]
+        return [SendMessage(encode(CodeProof(self._exchange.joiner_proof())))]
 
     def _token_replied(self, message: TokenReply, now: float) -> list[Effect]:
         """The token's own chain goes out only to a member of its mesh."""
@@ -246,32 +260,35 @@ class Joiner:
         try:
             chain = decode_chain(message.chain)
         except ValueError as error:
-            return self._refuse(Why.PROTOCOL, f"the member's certificates are damaged: {error}")
+            return self._refuse(RefusalKind.PROTOCOL, f"the member's certificates are damaged: {error}")
         fault = chain_fault(chain, self._token.mesh, self.admitter_key, now, {})
         if fault or len(message.nonce) != NONCE_BYTES:
             return self._refuse(
-                Why.WRONG_MESH, f"whoever answers there is no member of {self._token.mesh_name}: {fault or 'malformed'}"
+                RefusalKind.WRONG_MESH,
+                f"whoever answers there is no member of {self._token.mesh_name}: {fault or 'malformed'}",
             )
         signature = self._token.key.sign(token_message(self.name, self._nonce, message.nonce, self))
         self._enter(JoinerState.TOKEN_PROVEN, now + STEP_S)
-        return [Send(encode(TokenProof(encode_chain(self._token.chain), signature)))]
+        return [SendMessage(encode(TokenProof(encode_chain(self._token.chain), signature)))]
 
     def _welcomed(self, message: Welcome, way: Way, now: float) -> list[Effect]:
         if way is Way.CODE:
             assert self._exchange is not None
             if not same(self._exchange.admitter_proof(message.body), message.proof):
                 return self._refuse(
-                    Why.WRONG_CODE, "the other side does not know the code", "is it the code of this mesh's member?"
+                    RefusalKind.WRONG_CODE,
+                    "the other side does not know the code",
+                    "is it the code of this mesh's member?",
                 )
         if way is Way.OPEN and not self._accept_open:
             return self._refuse(
-                Why.OPEN_MESH, "this mesh takes anybody who asks", "if that is right, run: meshwit up --open"
+                RefusalKind.OPEN_MESH, "this mesh takes anybody who asks", "if that is right, run: meshwit up --open"
             )
         try:
             body = decode_body(message.body)
             membership = self._membership(body, way, now)
         except ValueError as error:
-            return self._refuse(Why.PROTOCOL, f"the member's welcome is not good: {error}")
+            return self._refuse(RefusalKind.PROTOCOL, f"the member's welcome is not good: {error}")
         joined = Joined(membership, sound_addresses(body.addresses), way)
         if way is Way.APPROVAL and self._confirm:
             self._joined = joined
@@ -280,7 +297,7 @@ class Joiner:
         self.state = JoinerState.DONE
         return [joined]
 
-    def _membership(self, body: Body, way: Way, now: float) -> Membership:
+    def _membership(self, body: WelcomeBody, way: Way, now: float) -> Membership:
         """What the welcome makes of this device. Raises ValueError if it does not hold together."""
         if body.way != way:
             raise ValueError("it answers another question")
@@ -301,10 +318,10 @@ class Joiner:
             raise ValueError(fault)
         return membership
 
-    def _refuse(self, why: Why, reason: str, hint: str = "") -> list[Effect]:
+    def _refuse(self, why: RefusalKind, reason: str, hint: str = "") -> list[Effect]:
         self.state = JoinerState.DONE
         self._joined = None
-        return [Send(encode(Refuse(why, reason, hint))), Refused(reason, hint, why)]
+        return [SendMessage(encode(Refuse(why, reason, hint))), JoinRefused(reason, hint, why)]
 
     def _enter(self, state: JoinerState, deadline: float) -> None:
         self.state = state

@@ -7,7 +7,18 @@ bound to those two keys. Ways: code, approval, token, open; see `join_messages` 
 from __future__ import annotations
 
 from meshwit.peer.trust.admitter import APPROVAL_S, STEP_S, Admitter, AdmitterState, Handout
-from meshwit.peer.trust.join_effects import Admit, AskCode, Confirm, Effect, Joined, Refused, Send, Show, Way, Why
+from meshwit.peer.trust.join_effects import (
+    Admit,
+    AskCode,
+    Confirm,
+    Effect,
+    Joined,
+    JoinRefused,
+    RefusalKind,
+    SendMessage,
+    Show,
+    Way,
+)
 from meshwit.peer.trust.join_messages import MESSAGE_BYTES_MAX
 from meshwit.peer.trust.joiner import Joiner, JoinerState
 
@@ -22,12 +33,12 @@ __all__ = [
     "Confirm",
     "Effect",
     "Handout",
+    "JoinRefused",
     "Joined",
     "Joiner",
     "JoinerState",
-    "Refused",
-    "Send",
+    "RefusalKind",
+    "SendMessage",
     "Show",
     "Way",
-    "Why",
 ]

@@ -21,7 +21,7 @@ import platformdirs
 
 from meshwit.peer.trust.certificates import (
     DEPTH_MAX,
-    Kind,
+    CertificateKind,
     chain_fault,
     clean_name,
     expelled_in,
@@ -175,7 +175,7 @@ class Home:
         issuer, membership = min(members, key=lambda each: len(each[1].chain))
         names = {each.name for _, each in members if each.mesh == membership.mesh}
         own = unique_name(name or clean_name(membership.name), {*names, *taken})
-        certificate = issue(issuer, membership.mesh, profile.key.public_key, own, now, kind=Kind.SAME_DEVICE)
+        certificate = issue(issuer, membership.mesh, profile.key.public_key, own, now, kind=CertificateKind.SAME_DEVICE)
         adopted = msgspec.structs.replace(membership, chain=(*membership.chain, certificate))
         profile.save_membership(adopted)
         return adopted

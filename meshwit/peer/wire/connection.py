@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from meshwit.peer.wire.addresses import Address, from_socket
 from meshwit.peer.wire.endings import LinkEnd
-from meshwit.peer.wire.frames import HEADER_BYTES, Channel, FrameError, FrameParser, Payload, frame_header
+from meshwit.peer.wire.frames import HEADER_BYTES, Channel, FrameParser, Payload, WireFrameError, frame_header
 from meshwit.peer.wire.settings import LinkSettings
 from meshwit.peer.wire.stats import Traffic
 
@@ -257,7 +257,7 @@ class Connection(asyncio.Protocol):
                     break
                 self.traffic.messages_in += 1
                 self.owner.frame_received(self, *frame)
-        except FrameError as error:
+        except WireFrameError as error:
             self.fail(LinkEnd("protocol", str(error), local=True))
         finally:
             self._delivering = False

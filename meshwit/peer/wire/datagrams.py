@@ -24,7 +24,7 @@ from meshwit.peer.wire.sockets import PORT_TAKEN, bound_sockets, socket_address
 from meshwit.peer.wire.stats import Traffic
 
 
-class Kind(IntEnum):
+class DatagramKind(IntEnum):
     """What a datagram is about, and so who reads it."""
 
     GOSSIP = 1

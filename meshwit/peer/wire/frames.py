@@ -40,7 +40,7 @@ LIMITS: Final[Mapping[int, int]] = {
 """Payload bytes by channel, where they are fewer."""
 
 
-class FrameError(Exception):
+class WireFrameError(Exception):
     """The bytes are no frame that is allowed here: the peer broke the rules."""
 
 
@@ -104,11 +104,11 @@ class FrameParser:
         length = int.from_bytes(chunk[at : at + 4], "big")
         channel = chunk[at + 4]
         if length < 1:
-            raise FrameError("a frame of no length")
+            raise WireFrameError("a frame of no length")
         if self.only is not None and channel != self.only:
-            raise FrameError(f"a frame on channel {channel}, which is not open")
+            raise WireFrameError(f"a frame on channel {channel}, which is not open")
         if length - 1 > payload_bytes_max(channel):
-            raise FrameError(f"a frame of {length} bytes on channel {channel}, more than are allowed")
+            raise WireFrameError(f"a frame of {length} bytes on channel {channel}, more than are allowed")
         end = at + 4 + length
         if end > len(chunk):
             self._channel, self._missing = channel, end - len(chunk)

@@ -36,12 +36,12 @@ from meshwit.peer.wire.endings import ErrorKind
 from meshwit.peer.wire.handshake_messages import (
     NONCE_BYTES,
     About,
+    Accepted,
     Challenge,
     Hello,
     Message,
     Proof,
     Purpose,
-    Ready,
     Refusal,
 )
 from meshwit.records import Signer, Verifier
@@ -116,7 +116,7 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 # --- effects -----------------------------------------------------------------------------------------------------
 
 
-class Send(msgspec.Struct, frozen=True):
+class SendPayload(msgspec.Struct, frozen=True):
     """Send this payload on the HANDSHAKE channel."""
 
     payload: bytes
@@ -130,7 +130,7 @@ class Proved(msgspec.Struct, frozen=True):
     gone: bytes = b""
 
 
-class Failed(msgspec.Struct, frozen=True):
+class HandshakeFailed(msgspec.Struct, frozen=True):
     """It came to nothing: close after what was to be sent is sent."""
 
     kind: ErrorKind
@@ -138,10 +138,10 @@ class Failed(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-Effect: TypeAlias = Send | Proved | Failed
+Effect: TypeAlias = SendPayload | Proved | HandshakeFailed
 
 
-class State(Enum):
+class HandshakeState(Enum):
     """Where one side stands."""
 
     AWAIT_HELLO = auto()
@@ -152,13 +152,13 @@ class State(Enum):
     FAILED = auto()
 
 
-EXPECTED: Final[dict[State, tuple[type[Message], ...]]] = {
-    State.AWAIT_HELLO: (Hello,),
-    State.AWAIT_CHALLENGE: (Challenge, Refusal),
-    State.AWAIT_PROOF: (Proof, Refusal),
-    State.AWAIT_READY: (Ready, Refusal),
-    State.PROVED: (),
-    State.FAILED: (),
+EXPECTED: Final[dict[HandshakeState, tuple[type[Message], ...]]] = {
+    HandshakeState.AWAIT_HELLO: (Hello,),
+    HandshakeState.AWAIT_CHALLENGE: (Challenge, Refusal),
+    HandshakeState.AWAIT_PROOF: (Proof, Refusal),
+    HandshakeState.AWAIT_READY: (Accepted, Refusal),
+    HandshakeState.PROVED: (),
+    HandshakeState.FAILED: (),
 }
 """Which messages a state takes; every other one is a breach."""
 
@@ -174,7 +174,7 @@ class _Side:
         certificate: bytes,
         nonce: bytes,
         protocols: tuple[int, int],
-        state: State,
+        state: HandshakeState,
     ) -> None:
         if len(nonce) != NONCE_BYTES:
             raise ValueError(f"a nonce has {NONCE_BYTES} bytes, not {len(nonce)}")
@@ -195,7 +195,7 @@ class _Side:
         if not isinstance(message, EXPECTED[self.state]):
             return self._refuse("protocol", f"{type(message).__name__} came when it was not its turn")
         match message:
-            case Hello() | Challenge() | Proof() | Ready():
+            case Hello() | Challenge() | Proof() | Accepted():
                 return self._next(message)
             case Refusal():
                 return [self._refused(message)]
@@ -207,7 +207,7 @@ class _Side:
         """Names this connection on both sides: the first 8 bytes of the client's nonce, once it is known."""
         raise NotImplementedError
 
-    def _next(self, message: Hello | Challenge | Proof | Ready) -> list[Effect]:
+    def _next(self, message: Hello | Challenge | Proof | Accepted) -> list[Effect]:
         raise NotImplementedError
 
     def _about(self, purpose: Purpose) -> About:
@@ -219,27 +219,29 @@ class _Side:
 
     def _refuse(self, kind: ErrorKind, message: str, hint: str = "") -> list[Effect]:
         """Says so to the other side, in words that hold there; nothing is answered once the handshake is over."""
-        over = self.state in (State.FAILED, State.PROVED)
-        self.state = State.FAILED
+        over = self.state in (HandshakeState.FAILED, HandshakeState.PROVED)
+        self.state = HandshakeState.FAILED
         low, high = self._protocols
         said = Refusal(kind, message, low, high, self._info.name)
-        return [*([] if over else [Send(_ENCODER.encode(said))]), Failed(kind, message, hint)]
+        return [*([] if over else [SendPayload(_ENCODER.encode(said))]), HandshakeFailed(kind, message, hint)]
 
-    def _refused(self, refusal: Refusal) -> Failed:
-        self.state = State.FAILED
+    def _refused(self, refusal: Refusal) -> HandshakeFailed:
+        self.state = HandshakeState.FAILED
         if refusal.code == "version":
             return version_failure(refusal.name, (refusal.protocol_min, refusal.protocol_max), self._protocols)
         text = printable(refusal.message, 200) or "it says no more"
         who = printable(refusal.name) or "the peer"
         match refusal.code:
             case "wrong_mesh":
-                return Failed("wrong_mesh", f"{who} belongs to another mesh", "`meshwit up` shows the meshes there are")
+                return HandshakeFailed(
+                    "wrong_mesh", f"{who} belongs to another mesh", "`meshwit up` shows the meshes there are"
+                )
             case "expelled":
-                return Failed("expelled", f"{who} refuses this device: {text}", "a member must invite it anew")
+                return HandshakeFailed("expelled", f"{who} refuses this device: {text}", "a member must invite it anew")
             case "identity":
-                return Failed("identity", f"{who} does not accept this device: {text}")
+                return HandshakeFailed("identity", f"{who} does not accept this device: {text}")
             case _:
-                return Failed("protocol", f"{who} refuses: {text}")
+                return HandshakeFailed("protocol", f"{who} refuses: {text}")
 
     def _proved_info(self, key: bytes, about: About, instance: bytes, protocol: int, chain: bytes) -> PeerInfo:
         return PeerInfo(
@@ -277,7 +279,7 @@ class ClientHandshake(_Side):
         gone: bytes = b"",
         protocols: tuple[int, int] = (PROTOCOL_MIN, PROTOCOL),
     ) -> None:
-        super().__init__(authority, verify, about, certificate, nonce, protocols, State.AWAIT_CHALLENGE)
+        super().__init__(authority, verify, about, certificate, nonce, protocols, HandshakeState.AWAIT_CHALLENGE)
         self._gone = gone
         self._purpose: Purpose = purpose
         self._server_key = server_key
@@ -297,13 +299,13 @@ class ClientHandshake(_Side):
 
     def start(self) -> list[Effect]:
         """What to send first."""
-        return [Send(self._hello)]
+        return [SendPayload(self._hello)]
 
-    def _next(self, message: Hello | Challenge | Proof | Ready) -> list[Effect]:
+    def _next(self, message: Hello | Challenge | Proof | Accepted) -> list[Effect]:
         if isinstance(message, Challenge):
             return self._prove(message)
-        assert isinstance(message, Ready) and self._challenge is not None
-        self.state = State.PROVED
+        assert isinstance(message, Accepted) and self._challenge is not None
+        self.state = HandshakeState.PROVED
         challenge = self._challenge
         chain = challenge.chain if self._purpose == "member" else b""
         info = self._proved_info(challenge.key, message.about, challenge.instance, challenge.protocol, chain)
@@ -329,11 +331,11 @@ class ClientHandshake(_Side):
             why = self._authority.admits(challenge.chain, challenge.key)
             if why:
                 return self._not_admitted(why)
-        self.state = State.AWAIT_READY
+        self.state = HandshakeState.AWAIT_READY
         self._challenge = challenge
         chain = self._authority.chain if self._purpose == "member" else b""
         about = self._about(self._purpose)
-        return [Send(_ENCODER.encode(Proof(signer.sign(_CLIENT_LABEL + signed), chain, about, self._gone)))]
+        return [SendPayload(_ENCODER.encode(Proof(signer.sign(_CLIENT_LABEL + signed), chain, about, self._gone)))]
 
     @property
     def connection_id(self) -> bytes:
@@ -359,7 +361,7 @@ class ServerHandshake(_Side):
         joins: bool = False,
         protocols: tuple[int, int] = (PROTOCOL_MIN, PROTOCOL),
     ) -> None:
-        super().__init__(authority, verify, about, certificate, nonce, protocols, State.AWAIT_HELLO)
+        super().__init__(authority, verify, about, certificate, nonce, protocols, HandshakeState.AWAIT_HELLO)
         self._joins = joins
         self._hello: Hello | None = None
         self._protocol = 0
@@ -372,11 +374,11 @@ class ServerHandshake(_Side):
 
     def receive(self, payload: bytes) -> list[Effect]:
         """Takes a payload of the HANDSHAKE channel."""
-        if self.state is State.AWAIT_HELLO:
+        if self.state is HandshakeState.AWAIT_HELLO:
             self._raw = bytes(payload)
         return super().receive(payload)
 
-    def _next(self, message: Hello | Challenge | Proof | Ready) -> list[Effect]:
+    def _next(self, message: Hello | Challenge | Proof | Accepted) -> list[Effect]:
         if isinstance(message, Hello):
             return self._challenge(message)
         assert isinstance(message, Proof) and self._hello is not None
@@ -401,7 +403,7 @@ class ServerHandshake(_Side):
             self._protocol, hello.nonce, self._nonce, hello.key, signer.public_key, self._certificate, mesh, self._raw
         )
         self._hello = hello
-        self.state = State.AWAIT_PROOF
+        self.state = HandshakeState.AWAIT_PROOF
         challenge = Challenge(
             key=signer.public_key,
             nonce=self._nonce,
@@ -410,7 +412,7 @@ class ServerHandshake(_Side):
             chain=self._authority.chain if member else b"",
             instance=self._info.instance,
         )
-        return [Send(_ENCODER.encode(challenge))]
+        return [SendPayload(_ENCODER.encode(challenge))]
 
     def _admit(self, hello: Hello, proof: Proof) -> list[Effect]:
         if not self._verify(hello.key, _CLIENT_LABEL + self._signed, proof.signature):
@@ -420,10 +422,13 @@ class ServerHandshake(_Side):
             why = self._authority.admits(proof.chain, hello.key)
             if why:
                 return self._not_admitted(why)
-        self.state = State.PROVED
+        self.state = HandshakeState.PROVED
         chain = proof.chain if member else b""
         info = self._proved_info(hello.key, proof.about, hello.instance, self._protocol, chain)
-        return [Send(_ENCODER.encode(Ready(self._about(hello.purpose)))), Proved(info, hello.purpose, proof.gone)]
+        return [
+            SendPayload(_ENCODER.encode(Accepted(self._about(hello.purpose)))),
+            Proved(info, hello.purpose, proof.gone),
+        ]
 
 
 def covered(
@@ -451,11 +456,11 @@ def covered(
     )
 
 
-def version_failure(name: str, theirs: tuple[int, int], ours: tuple[int, int]) -> Failed:
+def version_failure(name: str, theirs: tuple[int, int], ours: tuple[int, int]) -> HandshakeFailed:
     """What to say when there is no common version: who must update, and how."""
     who = f"peer `{printable(name)}`" if printable(name) else "the peer"
     here = theirs[0] > ours[1]
-    return Failed(
+    return HandshakeFailed(
         "version",
         f"{who} speaks {_range(theirs)}, this device {_range(ours)}",
         f"update {'this device' if here else 'that device'}, `pip install -U meshwit`",

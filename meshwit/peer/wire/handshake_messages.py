@@ -61,7 +61,7 @@ class Proof(msgspec.Struct, frozen=True, tag="proof", tag_field="type"):
     gone: bytes = b""
 
 
-class Ready(msgspec.Struct, frozen=True, tag="ready", tag_field="type"):
+class Accepted(msgspec.Struct, frozen=True, tag="ready", tag_field="type"):
     """The server lets the client in."""
 
     about: About = About()
@@ -77,4 +77,4 @@ class Refusal(msgspec.Struct, frozen=True, tag="refusal", tag_field="type"):
     name: str = ""
 
 
-Message: TypeAlias = Hello | Challenge | Proof | Ready | Refusal
+Message: TypeAlias = Hello | Challenge | Proof | Accepted | Refusal

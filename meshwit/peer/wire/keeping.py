@@ -15,7 +15,7 @@ Dial = Callable[[Sequence[Address], Address | None], Awaitable[object]]
 """Dials these addresses; the second argument is where the peer was last. Raises LinkError."""
 
 
-class Keeping:
+class KeptLink:
     """One kept peer.
 
     The first dial after a link broke comes at once; the pause before the next doubles from `redial_first_s` to

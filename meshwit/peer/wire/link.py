@@ -24,8 +24,8 @@ from meshwit.peer.wire.frames import Channel, Payload
 from meshwit.peer.wire.handshake import PeerInfo, printable
 from meshwit.peer.wire.session import (
     Goodbye,
+    LinkPing,
     Over,
-    Ping,
     Pong,
     SessionMessage,
     Switched,
@@ -113,7 +113,7 @@ class Link:
         if len(self._pings) < 8:
             self._ping += 1
             self._pings[self._ping] = time.monotonic()
-            self._say(Ping(self._ping))
+            self._say(LinkPing(self._ping))
 
     def close(self, reason: str = "", *, goodbye: bool = True) -> None:
         """Ends the link after what waits is sent; without goodbye at once, as if the process had died."""
@@ -188,7 +188,7 @@ class Link:
                 self._over(connection)
             case Switched():
                 self._switched(connection)
-            case Ping(number=number):
+            case LinkPing(number=number):
                 self._say(Pong(number), connection)
             case Pong(number=number):
                 self._ponged(number)
@@ -278,7 +278,7 @@ class Link:
     # --- end ---------------------------------------------------------------------------------------------------
 
     def _say(self, message: SessionMessage, connection: Connection | None = None) -> None:
-        always = not isinstance(message, Ping | Pong)
+        always = not isinstance(message, LinkPing | Pong)
         (connection or self._current).send(Channel.SESSION, encode_session(message), always=always)
 
     def _connections(self) -> tuple[Connection, ...]:

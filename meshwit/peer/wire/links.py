@@ -23,7 +23,7 @@ from meshwit.peer.wire.endings import LinkEnd, LinkError
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.wire.handshake import Authority, PeerInfo, Proved
 from meshwit.peer.wire.join_stream import JoinStream
-from meshwit.peer.wire.keeping import Keeping
+from meshwit.peer.wire.keeping import KeptLink
 from meshwit.peer.wire.link import Handler, Link
 from meshwit.peer.wire.listening import Listener
 from meshwit.peer.wire.outgoing import Outgoing
@@ -109,7 +109,7 @@ class Links:
         self._connections: set[Connection] = set()
         self._past = Traffic()
         self._dials: dict[PeerId, asyncio.Task[Link]] = {}
-        self._kept: dict[PeerId, Keeping] = {}
+        self._kept: dict[PeerId, KeptLink] = {}
         self._join_streams: set[JoinStream] = set()
         self._joins: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -161,7 +161,7 @@ class Links:
         if kept is not None:
             kept.at(addresses)
             return
-        kept = Keeping(
+        kept = KeptLink(
             lambda order, last: self.connect(peer, order, last),
             lambda error: _call(self.on_dial_failed, peer, error),
             addresses,

@@ -25,19 +25,19 @@ class Switched(msgspec.Struct, frozen=True, tag="switched", tag_field="type"):
     """What follows here comes after the sender's `Over` on the other connection."""
 
 
-class Ping(msgspec.Struct, frozen=True, tag="ping", tag_field="type"):
+class LinkPing(msgspec.Struct, frozen=True, tag="ping", tag_field="type"):
     """Asks for a `Pong` of the same number."""
 
     number: int = 0
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong", tag_field="type"):
-    """Answers a `Ping`."""
+    """Answers a `LinkPing`."""
 
     number: int = 0
 
 
-SessionMessage: TypeAlias = Goodbye | Over | Switched | Ping | Pong
+SessionMessage: TypeAlias = Goodbye | Over | Switched | LinkPing | Pong
 _DECODER: Final = msgspec.msgpack.Decoder(SessionMessage)
 _TAGGED: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 _TAGS: Final = {"goodbye", "over", "switched", "ping", "pong"}

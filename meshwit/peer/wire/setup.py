@@ -9,7 +9,15 @@ from typing import assert_never
 from meshwit.peer.wire.connection import Connection
 from meshwit.peer.wire.endings import LinkEnd, LinkError
 from meshwit.peer.wire.frames import Channel
-from meshwit.peer.wire.handshake import ClientHandshake, Effect, Failed, Proved, Send, ServerHandshake, State
+from meshwit.peer.wire.handshake import (
+    ClientHandshake,
+    Effect,
+    HandshakeFailed,
+    HandshakeState,
+    Proved,
+    SendPayload,
+    ServerHandshake,
+)
 
 
 class Setup:
@@ -65,8 +73,11 @@ class Setup:
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Send(payload):
-                    if isinstance(self.handshake, ClientHandshake) and self.handshake.state is State.AWAIT_READY:
+                case SendPayload(payload):
+                    if (
+                        isinstance(self.handshake, ClientHandshake)
+                        and self.handshake.state is HandshakeState.AWAIT_READY
+                    ):
                         if not self._may_prove(self):
                             return
                         self.proof_sent = True
@@ -75,7 +86,7 @@ class Setup:
                     self._finish()
                     self.connection.id = self.handshake.connection_id
                     self._proved(self, effect)
-                case Failed(kind, message, hint):
+                case HandshakeFailed(kind, message, hint):
                     self._fail(LinkError(kind, message, hint))  # first: closing may tell that the connection ended
                     self.connection.finish()
                 case _ as never:

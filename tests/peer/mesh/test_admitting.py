@@ -13,7 +13,7 @@ from meshwit.peer.control.api import PeerError
 from meshwit.peer.mesh.admitting import PER_HOST_MAX, Admissions
 from meshwit.peer.mesh.conversation import Conversation
 from meshwit.peer.trust.invites import read_token
-from meshwit.peer.trust.join_effects import Joined, Refused, Show
+from meshwit.peer.trust.join_effects import Joined, JoinRefused, Show
 from meshwit.peer.trust.joiner import Joiner
 from meshwit.peer.wire.endings import LinkError
 from tests.peer.mesh.small_peers import Wired, in_a_mesh, until
@@ -62,7 +62,7 @@ class Guest:
 
     def ended(self):
         """How it ended: Joined or Refused, None if it was hung up on."""
-        return next((each for each in self.effects if isinstance(each, Joined | Refused)), None)
+        return next((each for each in self.effects if isinstance(each, Joined | JoinRefused)), None)
 
 
 def at_the_door(tmp_path, test, names: str = "bob") -> None:
@@ -176,7 +176,7 @@ def test_a_code_lets_one_device_in_and_then_no_other(tmp_path):
         first, second = Guest(bob, door, code=code), Guest(cid, door, code=code)
         await first.ask()
         await second.ask()
-        assert isinstance(first.ended(), Joined) and isinstance(second.ended(), Refused)
+        assert isinstance(first.ended(), Joined) and isinstance(second.ended(), JoinRefused)
         assert door.kinds() == ["admitted", "refused"] and "with the code" in door.events[0][1]
         assert not door.admissions._waiting
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from meshwit.peer.mesh.conversation import Conversation
-from meshwit.peer.trust.join_effects import Admit, Refused, Send, Show, Why
+from meshwit.peer.trust.join_effects import Admit, JoinRefused, RefusalKind, SendMessage, Show
 from meshwit.peer.wire.endings import LinkError
 from tests.peer.mesh.small_peers import Wired, in_a_mesh, until
 
@@ -26,11 +26,11 @@ class Counting:
         self.left -= 1
         if not self.left:
             self.deadline = None
-        return [Send(b"%d" % (int(raw) + 1)), Show(raw.decode(), "")]
+        return [SendMessage(b"%d" % (int(raw) + 1)), Show(raw.decode(), "")]
 
     def tick(self, now: float) -> list:
         self.deadline = None
-        return [Refused("nobody answered", "", Why.TIMEOUT)]
+        return [JoinRefused("nobody answered", "", RefusalKind.TIMEOUT)]
 
     def next_deadline(self) -> float | None:
         return self.deadline
@@ -67,7 +67,7 @@ def test_messages_go_to_and_fro_in_order_until_both_are_over(tmp_path):
             Conversation(machine, stream, told.append)
             for machine, stream, told in zip(machines, (near, far), effects, strict=True)
         ]
-        await asyncio.gather(talks[0].run([Send(b"0")]), talks[1].run([]))
+        await asyncio.gather(talks[0].run([SendMessage(b"0")]), talks[1].run([]))
         assert machines[1].heard == [b"0", b"2", b"4", b"6", b"8"] and machines[0].heard == [
             b"1",
             b"3",
@@ -85,7 +85,7 @@ def test_a_deadline_is_told_to_the_machine_and_is_the_end(tmp_path):
     async def test(near, far):
         effects: list = []
         await Conversation(Counting(1, life_s=0.05), near, effects.append).run([])
-        assert [type(effect) for effect in effects] == [Refused] and near.ended
+        assert [type(effect) for effect in effects] == [JoinRefused] and near.ended
         with pytest.raises(LinkError):
             await far.receive(5.0)
 
@@ -96,7 +96,7 @@ def test_a_deadline_that_has_passed_already_is_no_error(tmp_path):
     async def test(near, far):
         effects: list = []
         await Conversation(Counting(1, life_s=-5.0), near, effects.append).run([])
-        assert [type(effect) for effect in effects] == [Refused]
+        assert [type(effect) for effect in effects] == [JoinRefused]
 
     over_a_stream(tmp_path, test)
 
@@ -123,7 +123,7 @@ def test_what_a_person_says_ends_it_at_once_where_that_is_the_end(tmp_path):
         running = asyncio.create_task(talk.run([]))
         await asyncio.sleep(0)
         machine.deadline = None
-        talk.perform([Send(b"welcome")])
+        talk.perform([SendMessage(b"welcome")])
         assert await far.receive(5.0) == b"welcome"
         with pytest.raises(LinkError):
             await running

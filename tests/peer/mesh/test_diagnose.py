@@ -16,14 +16,14 @@ from meshwit.ids import mesh_id
 from meshwit.peer.control.api import Finding, MeshView, PeerView
 from meshwit.peer.mesh.diagnose import diagnose, observe
 from meshwit.peer.mesh.diagnosis import CLOCK_MIN_S, Dialled, Observations, Seen, judge
-from meshwit.peer.mesh.interfaces import VARIABLE, Interface, Kind
+from meshwit.peer.mesh.interfaces import VARIABLE, Interface, InterfaceKind
 from meshwit.peer.mesh.sightings import Sighting, mesh_hash
 from tests.netlab import Netlab, require_netlab
 
-REAL = Interface("eth0", Kind.REAL, ("192.168.1.7/24", "fd00::7/64"))
-VPN = Interface("tun0", Kind.VPN, ("10.9.0.2/24",), "a VPN: it carries no multicast")
-DOCKER = Interface("docker0", Kind.VIRTUAL, ("172.17.0.1/16",))
-LOOPBACK = Interface("lo", Kind.LOOPBACK, ("127.0.0.1/8",))
+REAL = Interface("eth0", InterfaceKind.REAL, ("192.168.1.7/24", "fd00::7/64"))
+VPN = Interface("tun0", InterfaceKind.VPN, ("10.9.0.2/24",), "a VPN: it carries no multicast")
+DOCKER = Interface("docker0", InterfaceKind.VIRTUAL, ("172.17.0.1/16",))
+LOOPBACK = Interface("lo", InterfaceKind.LOOPBACK, ("127.0.0.1/8",))
 OWN = mesh_hash(mesh_id(b"own"))
 OTHER = mesh_hash(mesh_id(b"other"))
 DEN = ("192.168.1.8", 7723)
@@ -72,11 +72,11 @@ def test_a_device_that_is_well_has_nothing_to_do():
         ({"interfaces": (LOOPBACK, VPN)}, "fail", "none leads to other devices", "--peer HOST"),
         ({"interfaces": (DOCKER,)}, "warn", "only docker0 (172.17.0.1) is in use", VARIABLE),
         (
-            {"interfaces": (Interface("eth0", Kind.REAL, ("10.0.0.1/8",), f"not among {VARIABLE}"),)},
+            {"interfaces": (Interface("eth0", InterfaceKind.REAL, ("10.0.0.1/8",), f"not among {VARIABLE}"),)},
             *("fail", f"none is named as {VARIABLE} says", "correct"),
         ),
         (
-            {"interfaces": (Interface("eth0", Kind.REAL, ("169.254.3.4/16", "fe80::1%eth0/64")),)},
+            {"interfaces": (Interface("eth0", InterfaceKind.REAL, ("169.254.3.4/16", "fe80::1%eth0/64")),)},
             *("warn", "an address that it gave itself", "router"),
         ),
         ({"multicast": {"192.168.1.7": "dropped"}}, "fail", "multicast: none from 192.168.1.7", "5353"),
@@ -116,7 +116,7 @@ def test_other_meshes_patch_versions_ports_and_missing_ipv6_are_no_trouble():
         seen=seen(Dialled.ANSWERED, OTHER),
         versions={"den": "0.1.7"},
         port=7724,
-        interfaces=(Interface("eth0", Kind.REAL, ("192.168.1.7/24",)),),
+        interfaces=(Interface("eth0", InterfaceKind.REAL, ("192.168.1.7/24",)),),
     )
     assert troubles(observed) == []
     texts = [each.what for each in judge(observed)]

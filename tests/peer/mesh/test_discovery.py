@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from meshwit.ids import mesh_id
 from meshwit.peer.mesh import discovery
 from meshwit.peer.mesh.discovery import Discovery, browse
-from meshwit.peer.mesh.interfaces import Interface, Kind
+from meshwit.peer.mesh.interfaces import Interface, InterfaceKind
 from meshwit.peer.mesh.sightings import (
     ADDRESSES_MAX,
     NEWS_BURST,
@@ -155,7 +155,7 @@ def test_without_interfaces_everything_goes_on_and_the_reason_is_told():
 
 def test_an_interface_that_is_not_there_does_no_harm():
     async def main() -> None:
-        gone = [Interface("eth9", Kind.REAL, ("203.0.113.77/24", "2001:db8::77/64"))]
+        gone = [Interface("eth9", InterfaceKind.REAL, ("203.0.113.77/24", "2001:db8::77/64"))]
         alone = Discovery(lambda _: None)
         await alone.start(survey=lambda: gone)
         await alone.announce(HASH, 7723)
@@ -324,7 +324,7 @@ def test_polling_is_what_later_interfaces_are_found_by(monkeypatch):
 
     def survey() -> list[Interface]:
         asked.append(1)
-        return [] if len(asked) < 3 else [Interface("eth9", Kind.REAL, ("203.0.113.77/24",))]
+        return [] if len(asked) < 3 else [Interface("eth9", InterfaceKind.REAL, ("203.0.113.77/24",))]
 
     async def main() -> None:
         here = Discovery(lambda _: None)

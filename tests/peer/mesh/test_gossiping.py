@@ -15,7 +15,7 @@ from meshwit.peer.mesh import gossiping
 from meshwit.peer.mesh.gossiping import GossipShell, datagram_address
 from meshwit.peer.mesh.profile import MemberProfile, encode
 from meshwit.peer.trust.keys import verify
-from meshwit.peer.wire.datagrams import Datagrams, Kind
+from meshwit.peer.wire.datagrams import DatagramKind, Datagrams
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.wire.sealing import Sealer
 from tests.peer.mesh.small_peers import Wired, in_a_mesh, until
@@ -149,7 +149,7 @@ def test_garbage_over_a_link_and_in_datagrams_is_a_complaint(tmp_path, raw):
         await link(ada, bob)
         await until(lambda: bob.alive() and ada.alive())
         bob.member.links.links[ada.member.id].send(Channel.GOSSIP, raw)
-        bob.datagrams.send(ada.member.address, Kind.GOSSIP, raw)
+        bob.datagrams.send(ada.member.address, DatagramKind.GOSSIP, raw)
         await until(lambda: len(ada.complaints) >= 2)
         assert {peer for peer, _ in ada.complaints} == {bob.member.id}
         ada.shell.publish("mood", b"good")

@@ -10,7 +10,7 @@ import pytest
 from meshwit.peer.mesh.interfaces import (
     VARIABLE,
     Interface,
-    Kind,
+    InterfaceKind,
     forced,
     kind_of,
     look,
@@ -49,24 +49,36 @@ def reasons(addresses: dict[str, list[Address]], down: tuple[str, ...] = ()) -> 
     ("name", "kind"),
     [
         *(
-            (each, Kind.REAL)
+            (each, InterfaceKind.REAL)
             for each in ("eth0", "enp3s0", "enx00e04c680001", "wlan0", "wlp2s0", "en0", "bridge0", "br0")
         ),
         *(
-            (each, Kind.REAL)
+            (each, InterfaceKind.REAL)
             for each in ("br-lan", "bond0", "eth0.20", "p2p1", "Ethernet", "Wi-Fi", "WLAN", "Ethernet 2")
         ),
-        *((each, Kind.VIRTUAL) for each in ("docker0", "br-0123456789ab", "veth12ab", "virbr0", "vmnet8", "vboxnet0")),
-        *((each, Kind.VIRTUAL) for each in ("vEthernet (WSL)", "vEthernet (Default Switch)", "bridge100", "lxdbr0")),
-        *((each, Kind.VIRTUAL) for each in ("VMware Network Adapter VMnet1", "VirtualBox Host-Only Network", "cni0")),
         *(
-            (each, Kind.VPN)
+            (each, InterfaceKind.VIRTUAL)
+            for each in ("docker0", "br-0123456789ab", "veth12ab", "virbr0", "vmnet8", "vboxnet0")
+        ),
+        *(
+            (each, InterfaceKind.VIRTUAL)
+            for each in ("vEthernet (WSL)", "vEthernet (Default Switch)", "bridge100", "lxdbr0")
+        ),
+        *(
+            (each, InterfaceKind.VIRTUAL)
+            for each in ("VMware Network Adapter VMnet1", "VirtualBox Host-Only Network", "cni0")
+        ),
+        *(
+            (each, InterfaceKind.VPN)
             for each in ("tun0", "utun4", "wg0", "tailscale0", "Tailscale", "ppp0", "ProtonVPN", "ztabc123")
         ),
-        *((each, Kind.LOOPBACK) for each in ("lo", "lo0", "Loopback Pseudo-Interface 1")),
-        *((each, Kind.BLUETOOTH) for each in ("bnep0", "Bluetooth Network Connection")),
-        *((each, Kind.SPECIAL) for each in ("awdl0", "llw0", "ifb0", "Local Area Connection* 2", "p2p-wlan0-0")),
-        ("vEthernet (External)", Kind.SWITCH),
+        *((each, InterfaceKind.LOOPBACK) for each in ("lo", "lo0", "Loopback Pseudo-Interface 1")),
+        *((each, InterfaceKind.BLUETOOTH) for each in ("bnep0", "Bluetooth Network Connection")),
+        *(
+            (each, InterfaceKind.SPECIAL)
+            for each in ("awdl0", "llw0", "ifb0", "Local Area Connection* 2", "p2p-wlan0-0")
+        ),
+        ("vEthernet (External)", InterfaceKind.SWITCH),
     ],
 )
 def test_a_name_tells_what_an_interface_is(name, kind):
@@ -138,15 +150,17 @@ def test_addresses_have_an_order_and_their_prefixes():
 
 def test_others_are_told_real_addresses_then_those_of_vpns_and_never_link_local_ipv6():
     interfaces = [
-        Interface("tun0", Kind.VPN, ("10.9.0.2/24",), "a VPN"),
-        Interface("docker0", Kind.VIRTUAL, ("172.17.0.1/16",), "virtual"),
-        Interface("eth0", Kind.REAL, ("192.168.1.7/24", "fd00::7/64", "fe80::7%eth0/64")),
+        Interface("tun0", InterfaceKind.VPN, ("10.9.0.2/24",), "a VPN"),
+        Interface("docker0", InterfaceKind.VIRTUAL, ("172.17.0.1/16",), "virtual"),
+        Interface("eth0", InterfaceKind.REAL, ("192.168.1.7/24", "fd00::7/64", "fe80::7%eth0/64")),
     ]
     assert told_addresses(interfaces) == ["192.168.1.7", "fd00::7", "10.9.0.2"]
 
 
 def test_the_networks_of_a_device_are_told_without_link_local_ones():
-    interfaces = [Interface("eth0", Kind.REAL, ("192.168.1.7/24", "fd00::7/64", "fe80::7%eth0/64", "fe80::8/64"))]
+    interfaces = [
+        Interface("eth0", InterfaceKind.REAL, ("192.168.1.7/24", "fd00::7/64", "fe80::7%eth0/64", "fe80::8/64"))
+    ]
     assert networks(interfaces) == [ipaddress.ip_network("192.168.1.0/24"), ipaddress.ip_network("fd00::/64")]
 
 

@@ -8,14 +8,14 @@ import time
 import msgspec
 import pytest
 
-from meshwit.bench.load import Load
+from meshwit.bench.load import DeviceLoad
 from meshwit.peer.mesh import measuring, needs, profile
 from meshwit.peer.mesh.measuring import Measuring
 from meshwit.peer.rates import Rate, RateBook, decode_rates
 from meshwit.plugins.discovery import installed
 
 MEASURABLE = "GustavsonMultiply"
-FREE = Load(busy_cores=0.4, cores=4, memory_available=1 << 30, plugged_in=True)
+FREE = DeviceLoad(busy_cores=0.4, cores=4, memory_available=1 << 30, plugged_in=True)
 BUSY = msgspec.structs.replace(FREE, busy_cores=3.9)
 ON_BATTERY = msgspec.structs.replace(FREE, plugged_in=False)
 

@@ -9,7 +9,7 @@ import pytest
 
 from meshwit.peer.mesh import news
 from meshwit.peer.mesh.news import Approve, MembershipNews, Standing
-from meshwit.peer.trust.certificates import Kind, issue
+from meshwit.peer.trust.certificates import CertificateKind, issue
 from meshwit.peer.wire.frames import Channel
 from tests.peer.mesh.small_peers import Wired, in_a_mesh, until
 from tests.peer.trust.small_mesh import device
@@ -80,7 +80,7 @@ def test_many_expulsions_arrive_in_one_change(tmp_path):
     in_a_mesh(tmp_path, "ada bob", test)
 
 
-@pytest.mark.parametrize("kind", [Kind.MEMBER, Kind.SAME_DEVICE])
+@pytest.mark.parametrize("kind", [CertificateKind.MEMBER, CertificateKind.SAME_DEVICE])
 def test_neither_the_expelled_nor_who_came_through_it_gets_the_new_secret(tmp_path, kind):
     async def test(ada, bob):
         eve = Wired(tmp_path, "eve", bob)

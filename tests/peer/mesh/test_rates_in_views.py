@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from meshwit.bench.load import Load, may_work
+from meshwit.bench.load import DeviceLoad, may_work
 from meshwit.bench.scores import Measured, encode_scores, scores_of
 from meshwit.ids import PeerId
 from meshwit.peer.mesh import profile
@@ -81,7 +81,7 @@ def test_three_digits_tell_a_rate(per_s, text):
 
 # --- peers whose owners let them rest --------------------------------------------------------------------------
 
-LOAD = Load(busy_cores=0.0, cores=4, memory_available=1 << 30)
+LOAD = DeviceLoad(busy_cores=0.0, cores=4, memory_available=1 << 30)
 RESTING = [
     ("plugged-in", {"battery": 0.42, "plugged_in": False}, "it runs on battery (42%)"),
     ("plugged-in", {}, "this system does not tell whether the device is plugged in"),

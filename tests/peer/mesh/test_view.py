@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from meshwit.ids import id_text, short
 from meshwit.peer.control.api import PeerView
 from meshwit.peer.mesh.profile import LoadProfile, MemberProfile, decode, encode
-from meshwit.peer.mesh.view import Known, named, peer_views
+from meshwit.peer.mesh.view import KnownPeer, named, peer_views
 from tests.peer.mesh.test_profile import MEMBERS
 
 
@@ -18,12 +18,12 @@ def an_id(name: str) -> str:
     return id_text(name.encode().ljust(20, b"."))
 
 
-def known(name: str, *, score: float = 100.0, cores: int = 4, slots: int = 4, **fields) -> Known:
+def known(name: str, *, score: float = 100.0, cores: int = 4, slots: int = 4, **fields) -> KnownPeer:
     member = MemberProfile(
         name=name, chain=b"", meshwit="1.0", slots=slots, capabilities={"cpu.cores": cores, "memory": 2**33}
     )
     fields = {"member": member, "scores": {"score": score, "single": 50.0}} | fields
-    return Known(id=an_id(name), **fields)
+    return KnownPeer(id=an_id(name), **fields)
 
 
 def test_this_device_comes_first_then_the_living_by_score_then_the_others():
@@ -60,9 +60,9 @@ def test_where_nobody_was_measured_nobody_has_a_share():
 
 
 def test_one_of_whom_only_the_address_book_knows_has_its_name_from_there():
-    (view,) = peer_views([Known(id=an_id("den"), state="dead", remembered_name="den")], "1.0")
+    (view,) = peer_views([KnownPeer(id=an_id("den"), state="dead", remembered_name="den")], "1.0")
     assert view.name == "den" and view.score == 0
-    (view,) = peer_views([Known(id=an_id("den"), state="dead")], "1.0")
+    (view,) = peer_views([KnownPeer(id=an_id("den"), state="dead")], "1.0")
     assert view.name == short(an_id("den"))
 
 

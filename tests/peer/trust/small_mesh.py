@@ -6,9 +6,9 @@ import hashlib
 import random
 from collections.abc import Iterable
 
-from meshwit.peer.trust.certificates import Chain, Kind, issue
+from meshwit.peer.trust.certificates import CertificateKind, Chain, issue
 from meshwit.peer.trust.codes import CodeBook
-from meshwit.peer.trust.joining import Admitter, Effect, Handout, Joiner, Send
+from meshwit.peer.trust.joining import Admitter, Effect, Handout, Joiner, SendMessage
 from meshwit.peer.trust.keys import DeviceKey
 from meshwit.peer.trust.membership import Membership, found_mesh
 
@@ -29,7 +29,15 @@ def founded(by: str = "ada", mesh: str = "home") -> Membership:
     return found_mesh(device(by), mesh, NOW, chance(f"{by} founds {mesh}"), device_name=by)
 
 
-def admitted(chain: Chain, by: str, name: str, *, kind: Kind = Kind.MEMBER, at: float = NOW, until: float = 0) -> Chain:
+def admitted(
+    chain: Chain,
+    by: str,
+    name: str,
+    *,
+    kind: CertificateKind = CertificateKind.MEMBER,
+    at: float = NOW,
+    until: float = 0,
+) -> Chain:
     """The chain of the device that `by` let in, with the chain of `by` given."""
     return (*chain, issue(device(by), chain[0].mesh, device(name).public_key, name, at, until, kind))
 
@@ -83,7 +91,7 @@ class Meeting:
         """Performs what the joiner wants: what it sends arrives, and what the member answers too."""
         self.joiner.check()
         for effect in effects:
-            if isinstance(effect, Send):
+            if isinstance(effect, SendMessage):
                 self.crossed.append(("joiner", effect.raw))
                 self.from_member(self.admitter.receive(effect.raw, self.now))
             else:
@@ -92,7 +100,7 @@ class Meeting:
     def from_member(self, effects: list[Effect]) -> None:
         self.admitter.check()
         for effect in effects:
-            if isinstance(effect, Send):
+            if isinstance(effect, SendMessage):
                 self.crossed.append(("member", effect.raw))
                 self.from_joiner(self.joiner.receive(effect.raw, self.now))
             else:
@@ -108,5 +116,5 @@ class Meeting:
 
 def only_send(effects: list[Effect]) -> bytes:
     """The bytes of the one message among the effects."""
-    (raw,) = [each.raw for each in effects if isinstance(each, Send)]
+    (raw,) = [each.raw for each in effects if isinstance(each, SendMessage)]
     return raw

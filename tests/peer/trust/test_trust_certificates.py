@@ -14,7 +14,7 @@ from meshwit.peer.trust.certificates import (
     CLOCK_TOLERANCE_S,
     DEPTH_MAX,
     NAME_LENGTH_MAX,
-    Kind,
+    CertificateKind,
     chain_fault,
     clean_name,
     decode_chain,
@@ -28,7 +28,7 @@ HOME = founded()
 CHAINS = grown(HOME, ("ada", "bob"), ("bob", "cid"))
 
 
-def fault(chain, name="cid", *, now=NOW, expelled=None, mesh=HOME.mesh, kind=Kind.MEMBER):
+def fault(chain, name="cid", *, now=NOW, expelled=None, mesh=HOME.mesh, kind=CertificateKind.MEMBER):
     return chain_fault(chain, mesh, device(name).public_key, now, expelled or {}, kind=kind)
 
 
@@ -105,15 +105,15 @@ def test_the_date_of_issue_is_not_judged():
 
 
 def test_attack_an_invite_is_no_membership_and_certifies_nobody():
-    invite = admitted(HOME.chain, "ada", "cid", kind=Kind.INVITE)
+    invite = admitted(HOME.chain, "ada", "cid", kind=CertificateKind.INVITE)
     assert fault(invite) == "an invite is no membership"
-    assert fault(invite, kind=Kind.INVITE) == ""
+    assert fault(invite, kind=CertificateKind.INVITE) == ""
     assert "no membership" in fault(admitted(invite, "cid", "dan"), "dan")
-    assert fault(CHAINS["cid"], kind=Kind.INVITE) == "a membership is no invite"
+    assert fault(CHAINS["cid"], kind=CertificateKind.INVITE) == "a membership is no invite"
 
 
 def test_a_peer_of_the_same_device_is_a_member_and_may_certify():
-    second = admitted(HOME.chain, "ada", "bob", kind=Kind.SAME_DEVICE)
+    second = admitted(HOME.chain, "ada", "bob", kind=CertificateKind.SAME_DEVICE)
     assert fault(second, "bob") == fault(admitted(second, "bob", "cid")) == ""
 
 

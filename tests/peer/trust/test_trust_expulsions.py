@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_mesh import NOW, admitted, by_id, chance, device, founded, grown
 
 from meshwit.ids import id_bytes, id_text
-from meshwit.peer.trust.certificates import Kind
+from meshwit.peer.trust.certificates import CertificateKind
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.expulsions import (
     EXPULSIONS_MAX,
@@ -87,7 +87,7 @@ def test_who_expels_the_one_that_let_it_in_stays_even_if_it_forgets_itself():
 
 def test_the_other_peers_of_its_device_fall_with_it():
     chains = dict(CHAINS)
-    chains["bob-2"] = admitted(CHAINS["bob"], "bob", "bob-2", kind=Kind.SAME_DEVICE)
+    chains["bob-2"] = admitted(CHAINS["bob"], "bob", "bob-2", kind=CertificateKind.SAME_DEVICE)
     chains["fay"] = admitted(chains["bob-2"], "bob-2", "fay")
     after, _ = expelled_by("ada", "bob", chains=chains)
     assert members_of(after, chains) == {"ada", "cid", "dan", "eve", "fay"}
@@ -142,7 +142,7 @@ def test_attack_an_expulsion_changed_on_the_way():
 
 
 def test_attack_an_expulsion_by_the_key_of_an_invite():
-    invite = admitted(HOME.chain, "ada", "token", kind=Kind.INVITE)
+    invite = admitted(HOME.chain, "ada", "token", kind=CertificateKind.INVITE)
     assert fault(record_by("token", invite)) == "an invite is no membership"
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_mesh import NOW, chance, device, founded
 
-from meshwit.peer.trust.certificates import Kind, chain_fault
+from meshwit.peer.trust.certificates import CertificateKind, chain_fault
 from meshwit.peer.trust.invites import ADDRESSES_MAX, PREFIX, make_token, read_token
 
 HOME = founded()
@@ -25,7 +25,7 @@ def test_a_token_says_where_and_into_what():
 
 def test_the_key_of_a_token_is_no_member():
     token = read_token(TOKEN, NOW)
-    assert chain_fault(token.chain, HOME.mesh, token.key.public_key, NOW, {}, kind=Kind.INVITE) == ""
+    assert chain_fault(token.chain, HOME.mesh, token.key.public_key, NOW, {}, kind=CertificateKind.INVITE) == ""
     assert chain_fault(token.chain, HOME.mesh, token.key.public_key, NOW, {}) == "an invite is no membership"
 
 

@@ -15,10 +15,10 @@ from meshwit.peer.trust.joining import (
     AskCode,
     Confirm,
     Joined,
-    Refused,
+    JoinRefused,
+    RefusalKind,
     Show,
     Way,
-    Why,
 )
 from meshwit.peer.trust.membership import admits, expel
 
@@ -117,7 +117,7 @@ def test_the_person_at_the_joiner_can_be_asked_too():
 def test_the_person_at_the_joiner_sees_other_words():
     meeting = Meeting(HOME, confirm=True).begin().approve()
     meeting.from_joiner(meeting.joiner.deny(NOW))
-    assert meeting.last("joiner").why is Why.DENIED
+    assert meeting.last("joiner").why is RefusalKind.DENIED
     with pytest.raises(TrustError, match="approved"):
         meeting.joiner.confirm(NOW)
 
@@ -141,7 +141,7 @@ def test_what_is_handed_out_is_what_holds_when_the_person_approves():
 def test_a_member_says_no():
     meeting = Meeting(HOME).begin()
     meeting.from_member(meeting.admitter.deny(NOW))
-    assert meeting.last("joiner") == Refused("a member said no", "", Why.DENIED)
+    assert meeting.last("joiner") == JoinRefused("a member said no", "", RefusalKind.DENIED)
 
 
 def test_nobody_approves_within_ten_minutes():
@@ -149,14 +149,14 @@ def test_nobody_approves_within_ten_minutes():
     late = NOW + APPROVAL_S
     assert meeting.admitter.next_deadline() == late and meeting.admitter.tick(late - 1) == []
     meeting.from_member(meeting.admitter.approve(late))
-    assert meeting.last("joiner").why is meeting.last("member").why is Why.TIMEOUT
+    assert meeting.last("joiner").why is meeting.last("member").why is RefusalKind.TIMEOUT
     assert not any(isinstance(each, Admit) for each in meeting.at_member)
 
 
 def test_the_person_at_the_joiner_gives_up():
     meeting = Meeting(HOME).begin()
     meeting.from_joiner(meeting.joiner.give_up())
-    assert meeting.last("member").why is Why.GIVEN_UP
+    assert meeting.last("member").why is RefusalKind.GIVEN_UP
     with pytest.raises(TrustError, match="does not wait"):
         meeting.admitter.approve(NOW)
     assert meeting.joiner.give_up() == []
@@ -167,7 +167,7 @@ def test_silence_ends_it_on_both_sides():
     meeting.joiner.start(NOW)
     for machine in (meeting.joiner, meeting.admitter):
         assert machine.next_deadline() == NOW + STEP_S
-        assert machine.tick(NOW + STEP_S)[-1].why is Why.TIMEOUT
+        assert machine.tick(NOW + STEP_S)[-1].why is RefusalKind.TIMEOUT
         assert machine.tick(NOW + STEP_S) == []
 
 
@@ -181,7 +181,7 @@ def test_a_mistyped_code_is_explained_and_can_be_typed_again():
 
 def test_a_code_of_another_member_is_not_known_here():
     meeting = Meeting(HOME, code="41-otter-violin").begin()
-    assert meeting.last("joiner").why is Why.UNKNOWN_CODE
+    assert meeting.last("joiner").why is RefusalKind.UNKNOWN_CODE
     assert "41" in meeting.last("joiner").reason and "meshwit invite" in meeting.last("joiner").hint
 
 
@@ -190,7 +190,7 @@ def test_a_member_at_the_end_of_a_long_chain_admits_nobody():
     while len(chain) < DEPTH_MAX:
         chain, by = admitted(chain, by, f"d{len(chain)}"), f"d{len(chain)}"
     meeting = Meeting(msgspec.structs.replace(HOME, chain=chain), member=by).begin().approve()
-    assert meeting.last("joiner").why is Why.FULL
+    assert meeting.last("joiner").why is RefusalKind.FULL
 
 
 def test_joining_begins_once():

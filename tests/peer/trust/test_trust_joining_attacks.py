@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_mesh import NOW, Meeting, admitted, by_id, chance, device, founded, grown, only_send
 
-from meshwit.peer.trust.certificates import Kind, encode_chain, issue
+from meshwit.peer.trust.certificates import CertificateKind, encode_chain, issue
 from meshwit.peer.trust.codes import BEGUN_MAX, CLOSED_S, CODE_LIFETIME_S, CodeBook
 from meshwit.peer.trust.invites import make_token, read_token
 from meshwit.peer.trust.join_messages import (
     MESSAGE_BYTES_MAX,
     Ask,
-    Body,
     CodeAsk,
     CodeProof,
     CodeReply,
@@ -27,6 +26,7 @@ from meshwit.peer.trust.join_messages import (
     TokenProof,
     TokenReply,
     Welcome,
+    WelcomeBody,
     decode,
     decode_body,
     encode,
@@ -39,10 +39,10 @@ from meshwit.peer.trust.joining import (
     Joined,
     Joiner,
     JoinerState,
-    Refused,
-    Send,
+    JoinRefused,
+    RefusalKind,
+    SendMessage,
     Way,
-    Why,
 )
 from meshwit.peer.trust.membership import admits, expel
 
@@ -64,9 +64,9 @@ def joining(to="ada", name="bob", entropy="joining", **options):
 
 def refusal(effects):
     """The reason, after a look that nothing else came of it and that the other side was told."""
-    assert isinstance(effects[-1], Refused) and effects[-1].reason
+    assert isinstance(effects[-1], JoinRefused) and effects[-1].reason
     assert not any(isinstance(each, Admit | Joined) for each in effects)
-    assert all(isinstance(decode(each.raw), Refuse) for each in effects if isinstance(each, Send))
+    assert all(isinstance(decode(each.raw), Refuse) for each in effects if isinstance(each, SendMessage))
     return effects[-1].why
 
 
@@ -88,23 +88,23 @@ def guess(book, code, now=NOW):
     admitter = Admitter(device("ada"), MALLORY.public_key, lambda: Handout(HOME), book, chance("member"), now)
     joiner = Joiner(MALLORY, device("ada").public_key, "mallory", chance("guess"), code=code)
     effects = admitter.receive(only_send(joiner.start(now)), now)
-    if not isinstance(effects[-1], Refused):
+    if not isinstance(effects[-1], JoinRefused):
         effects = admitter.receive(only_send(joiner.receive(only_send(effects), now)), now)
     return effects
 
 
 def test_attack_a_guessed_code():
     book = CodeBook()
-    assert refusal(guess(book, words_not(book.new(NOW, chance(1))))) is Why.WRONG_CODE
+    assert refusal(guess(book, words_not(book.new(NOW, chance(1))))) is RefusalKind.WRONG_CODE
 
 
 def test_attack_three_guesses_close_even_the_right_code_for_a_minute():
     book = CodeBook()
     code = book.new(NOW, chance(1))
     for _ in range(3):
-        assert refusal(guess(book, words_not(code))) is Why.WRONG_CODE
+        assert refusal(guess(book, words_not(code))) is RefusalKind.WRONG_CODE
     closed = guess(book, code)
-    assert refusal(closed) is Why.CLOSED and closed[-1].hint == "try again in 61 s"
+    assert refusal(closed) is RefusalKind.CLOSED and closed[-1].hint == "try again in 61 s"
     assert isinstance(guess(book, code, NOW + CLOSED_S)[-1], Admit)
 
 
@@ -118,7 +118,7 @@ def test_attack_many_guesses_begun_at_once_count_no_more_than_three():
         reply = admitter.receive(only_send(joiner.start(NOW)), NOW)
         begun.append((admitter, only_send(joiner.receive(only_send(reply), NOW))))
     answers = [refusal(admitter.receive(proof, NOW)) for admitter, proof in begun]
-    assert answers == [Why.WRONG_CODE] * 3 + [Why.CLOSED]
+    assert answers == [RefusalKind.WRONG_CODE] * 3 + [RefusalKind.CLOSED]
 
 
 def test_attack_a_guess_that_is_never_proven_learns_nothing():
@@ -135,7 +135,7 @@ def test_attack_a_code_used_again():
     book = CodeBook()
     code = book.new(NOW, chance(1))
     assert isinstance(guess(book, code)[-1], Admit)
-    assert refusal(guess(book, code)) is Why.UNKNOWN_CODE
+    assert refusal(guess(book, code)) is RefusalKind.UNKNOWN_CODE
 
 
 def test_attack_one_code_used_on_two_connections_at_once():
@@ -147,13 +147,13 @@ def test_attack_one_code_used_on_two_connections_at_once():
         reply = meeting.admitter.receive(only_send(meeting.joiner.start(NOW)), NOW)
         proofs.append(only_send(meeting.joiner.receive(only_send(reply), NOW)))
     assert isinstance(first.admitter.receive(proofs[0], NOW)[-1], Admit)
-    assert refusal(second.admitter.receive(proofs[1], NOW)) is Why.UNKNOWN_CODE
+    assert refusal(second.admitter.receive(proofs[1], NOW)) is RefusalKind.UNKNOWN_CODE
 
 
 def test_attack_an_expired_code():
     book = CodeBook()
     code = book.new(NOW, chance(1))
-    assert refusal(guess(book, code, NOW + CODE_LIFETIME_S)) is Why.UNKNOWN_CODE
+    assert refusal(guess(book, code, NOW + CODE_LIFETIME_S)) is RefusalKind.UNKNOWN_CODE
 
 
 def test_attack_a_flood_of_begun_exchanges_is_not_computed():
@@ -161,7 +161,7 @@ def test_attack_a_flood_of_begun_exchanges_is_not_computed():
     ask = only_send(joining(name="mallory", code=book.new(NOW, chance(1))).start(NOW))
     for _ in range(BEGUN_MAX):
         assert member(book).receive(ask, NOW)
-    assert refusal(member(book).receive(ask, NOW)) is Why.CLOSED
+    assert refusal(member(book).receive(ask, NOW)) is RefusalKind.CLOSED
 
 
 def test_attack_a_recorded_code_exchange_replayed():
@@ -174,8 +174,8 @@ def test_attack_a_recorded_code_exchange_replayed():
     assert isinstance(decode(ask), CodeAsk) and isinstance(decode(proof), CodeProof)
     meeting.codes.new(NOW, chance(1))  # even if the same code were shown again
     again = member(meeting.codes, joiner="bob", entropy="later")
-    assert isinstance(again.receive(ask, NOW)[0], Send)
-    assert refusal(again.receive(proof, NOW)) is Why.WRONG_CODE
+    assert isinstance(again.receive(ask, NOW)[0], SendMessage)
+    assert refusal(again.receive(proof, NOW)) is RefusalKind.WRONG_CODE
 
 
 def test_attack_sitting_between_two_who_know_the_code():
@@ -185,7 +185,7 @@ def test_attack_sitting_between_two_who_know_the_code():
     bob = joining(to="mallory", code=code)
     ada = member(book, joiner="mallory")
     reply = only_send(ada.receive(only_send(bob.start(NOW)), NOW))
-    assert refusal(ada.receive(only_send(bob.receive(reply, NOW)), NOW)) is Why.WRONG_CODE
+    assert refusal(ada.receive(only_send(bob.receive(reply, NOW)), NOW)) is RefusalKind.WRONG_CODE
 
 
 def test_attack_a_member_that_does_not_know_the_code():
@@ -197,13 +197,13 @@ def test_attack_a_member_that_does_not_know_the_code():
     bob.receive(only_send(evil.receive(only_send(bob.start(NOW)), NOW)), NOW)
     assert bob.state is JoinerState.CODE_PROVEN
     proof = evil._exchange.admitter_proof(encode(evil_body(Way.CODE)))
-    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.CODE)), proof)), NOW)) is Why.WRONG_CODE
+    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.CODE)), proof)), NOW)) is RefusalKind.WRONG_CODE
 
 
 def evil_body(way, **changes):
     """A welcome into mallory's own mesh, or one that she bends."""
     chain = (*EVIL.chain, issue(MALLORY, EVIL.mesh, device("bob").public_key, "bob", NOW))
-    body = Body(way, EVIL.mesh_key, "home", encode_chain(chain), EVIL.secrets)
+    body = WelcomeBody(way, EVIL.mesh_key, "home", encode_chain(chain), EVIL.secrets)
     return msgspec.structs.replace(body, **changes)
 
 
@@ -222,14 +222,14 @@ def test_attack_a_welcome_changed_on_the_way():
     ):
         twin = joining(code=code, entropy="bob joins")
         twin.__dict__.update(meeting.joiner.__dict__)
-        assert refusal(twin.receive(encode(Welcome(encode(changed), welcome.proof)), NOW)) is Why.WRONG_CODE
+        assert refusal(twin.receive(encode(Welcome(encode(changed), welcome.proof)), NOW)) is RefusalKind.WRONG_CODE
     assert isinstance(meeting.joiner.receive(encode(welcome), NOW)[0], Joined)
 
 
 def test_attack_a_welcome_instead_of_the_exchange():
     bob = joining(to="mallory", code="41-otter-violin")
     bob.start(NOW)
-    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.CODE)))), NOW)) is Why.PROTOCOL
+    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.CODE)))), NOW)) is RefusalKind.PROTOCOL
 
 
 @pytest.mark.parametrize(
@@ -239,10 +239,10 @@ def test_attack_a_share_that_is_no_point_of_the_curve(share):
     """Zero and points of small order among them, which would fix the key."""
     book = CodeBook()
     number = int(book.new(NOW, chance(1)).split("-")[0])
-    assert refusal(member(book).receive(encode(CodeAsk("mallory", number, share)), NOW)) is Why.PROTOCOL
+    assert refusal(member(book).receive(encode(CodeAsk("mallory", number, share)), NOW)) is RefusalKind.PROTOCOL
     bob = joining(code="41-otter-violin")
     bob.start(NOW)
-    assert refusal(bob.receive(encode(CodeReply(b"B" + share[1:])), NOW)) is Why.PROTOCOL
+    assert refusal(bob.receive(encode(CodeReply(b"B" + share[1:])), NOW)) is RefusalKind.PROTOCOL
 
 
 def test_attack_the_joiners_own_share_reflected():
@@ -251,7 +251,7 @@ def test_attack_the_joiners_own_share_reflected():
     for share in (ask.share, b"B" + ask.share[1:]):
         twin = joining(code="41-otter-violin")
         twin.start(NOW)
-        assert refusal(twin.receive(encode(CodeReply(share)), NOW)) is Why.PROTOCOL
+        assert refusal(twin.receive(encode(CodeReply(share)), NOW)) is RefusalKind.PROTOCOL
 
 
 # --- approval ----------------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def test_attack_sitting_between_two_who_compare_words():
     bob, ada = joining(to="mallory"), member(joiner="mallory")
     nonce = only_send(ada.receive(only_send(bob.start(NOW)), NOW))
     reveal = only_send(bob.receive(nonce, NOW))
-    assert refusal(ada.receive(reveal, NOW)) is Why.PROTOCOL, "the commitment is bound to the keys"
+    assert refusal(ada.receive(reveal, NOW)) is RefusalKind.PROTOCOL, "the commitment is bound to the keys"
     honest_to_ada = joining(name="mallory")
     ada = member(joiner="mallory")
     reveal = honest_to_ada.receive(only_send(ada.receive(only_send(honest_to_ada.start(NOW)), NOW)), NOW)
@@ -273,19 +273,19 @@ def test_attack_a_nonce_chosen_after_the_members():
     """To choose the words, mallory would have to know both nonces before she is bound to hers."""
     ada, mallory = member(), joining(name="mallory")
     ada.receive(only_send(mallory.start(NOW)), NOW)
-    assert refusal(ada.receive(encode(Reveal(b"x" * 32)), NOW)) is Why.PROTOCOL
+    assert refusal(ada.receive(encode(Reveal(b"x" * 32)), NOW)) is RefusalKind.PROTOCOL
 
 
 def test_attack_coming_in_without_being_approved():
     for message in (Reveal(b"x" * 32), CodeProof(b"x" * 32), TokenProof(b"", b""), Welcome(b"")):
-        assert refusal(member().receive(encode(message), NOW)) is Why.PROTOCOL
+        assert refusal(member().receive(encode(message), NOW)) is RefusalKind.PROTOCOL
 
 
 def test_attack_a_second_request_while_pending():
     """Another name after the person has seen the first."""
     meeting = Meeting(HOME).begin()
     assert meeting.admitter.state is AdmitterState.PENDING
-    assert refusal(meeting.admitter.receive(encode(Ask("king", bytes(32))), NOW)) is Why.PROTOCOL
+    assert refusal(meeting.admitter.receive(encode(Ask("king", bytes(32))), NOW)) is RefusalKind.PROTOCOL
 
 
 def test_attack_a_name_that_paints_the_terminal():
@@ -300,11 +300,11 @@ def test_attack_a_member_that_lets_in_unasked():
     """Before any words were shown, and with a welcome that claims another way than the one taken."""
     bob = joining(to="mallory")
     bob.start(NOW)
-    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.OPEN)))), NOW)) is Why.OPEN_MESH
+    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.OPEN)))), NOW)) is RefusalKind.OPEN_MESH
     bob = joining(to="mallory")
     bob.start(NOW)
     bob.receive(encode(Nonce(bytes(32), "home")), NOW)
-    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.OPEN)))), NOW)) is Why.PROTOCOL
+    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.OPEN)))), NOW)) is RefusalKind.PROTOCOL
 
 
 def test_attack_the_person_at_the_joiner_is_not_passed_over():
@@ -313,7 +313,7 @@ def test_attack_the_person_at_the_joiner_is_not_passed_over():
     bob.receive(encode(Nonce(bytes(32), "home")), NOW)
     bob.receive(encode(Welcome(encode(evil_body(Way.APPROVAL)))), NOW)
     assert bob.state is JoinerState.CONFIRMING
-    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.APPROVAL)))), NOW)) is Why.PROTOCOL
+    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.APPROVAL)))), NOW)) is RefusalKind.PROTOCOL
 
 
 OTHERS = grown(HOME, ("ada", "mallory"))
@@ -329,7 +329,7 @@ OTHERS = grown(HOME, ("ada", "mallory"))
         {"chain": b"\xc1"},
         {"chain": encode_chain(EVIL.chain)},
         {"chain": encode_chain(admitted(EVIL.chain, "mallory", "carol"))},
-        {"chain": encode_chain(admitted(EVIL.chain, "mallory", "bob", kind=Kind.INVITE))},
+        {"chain": encode_chain(admitted(EVIL.chain, "mallory", "bob", kind=CertificateKind.INVITE))},
         {"chain": encode_chain(admitted(EVIL.chain, "mallory", "bob", until=1))},
         {"secrets": ()},
         {"secrets": (msgspec.structs.replace(EVIL.secrets[0], key=b"short"),)},
@@ -339,7 +339,9 @@ def test_attack_a_welcome_that_does_not_hold_together(changes):
     bob = joining(to="mallory")
     bob.start(NOW)
     bob.receive(encode(Nonce(bytes(32), "home")), NOW)
-    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.APPROVAL, **changes)))), NOW)) is Why.PROTOCOL
+    assert (
+        refusal(bob.receive(encode(Welcome(encode(evil_body(Way.APPROVAL, **changes)))), NOW)) is RefusalKind.PROTOCOL
+    )
 
 
 def test_attack_a_certificate_by_another_than_the_one_at_the_other_end():
@@ -348,8 +350,8 @@ def test_attack_a_certificate_by_another_than_the_one_at_the_other_end():
     bob = joining(to="mallory")
     bob.start(NOW)
     bob.receive(encode(Nonce(bytes(32), "home")), NOW)
-    body = Body(Way.APPROVAL, HOME.mesh_key, "home", encode_chain(chain), HOME.secrets)
-    assert refusal(bob.receive(encode(Welcome(encode(body))), NOW)) is Why.PROTOCOL
+    body = WelcomeBody(Way.APPROVAL, HOME.mesh_key, "home", encode_chain(chain), HOME.secrets)
+    assert refusal(bob.receive(encode(Welcome(encode(body))), NOW)) is RefusalKind.PROTOCOL
 
 
 # --- tokens ------------------------------------------------------------------------------------------------------
@@ -359,15 +361,15 @@ def present(text, admitter, *, name="bob", to="ada"):
     """Brings a token to a member."""
     joiner = Joiner(device(name), device(to).public_key, name, chance("bring"), token=read_token(text, NOW))
     effects = admitter.receive(only_send(joiner.start(NOW)), NOW)
-    if isinstance(effects[-1], Refused):
+    if isinstance(effects[-1], JoinRefused):
         return effects
     effects = joiner.receive(only_send(effects), NOW)
-    return effects if isinstance(effects[-1], Refused) else admitter.receive(only_send(effects), NOW)
+    return effects if isinstance(effects[-1], JoinRefused) else admitter.receive(only_send(effects), NOW)
 
 
 def test_attack_a_token_of_another_mesh():
     evil = make_token(EVIL, MALLORY, NOW, 1, (), chance("evil"))
-    assert refusal(present(evil, member(joiner="bob"))) is Why.WRONG_MESH
+    assert refusal(present(evil, member(joiner="bob"))) is RefusalKind.WRONG_MESH
 
 
 def test_attack_a_token_whose_maker_was_expelled():
@@ -375,7 +377,7 @@ def test_attack_a_token_whose_maker_was_expelled():
     text = token(chain=chains["cid"], by="cid")
     assert isinstance(present(text, member(joiner="bob"))[-1], Admit)
     after, _ = expel(HOME, device("ada"), device("cid").id, by_id(chains), NOW, bytes(40))
-    assert refusal(present(text, member(joiner="bob", membership=after))) is Why.INVITE
+    assert refusal(present(text, member(joiner="bob", membership=after))) is RefusalKind.INVITE
 
 
 def test_attack_a_token_that_expires_between_reading_and_presenting():
@@ -383,17 +385,17 @@ def test_attack_a_token_that_expires_between_reading_and_presenting():
     late = NOW + 3 * 86_400
     admitter = Admitter(device("ada"), device("bob").public_key, lambda: Handout(HOME), CodeBook(), chance(1), late)
     proof = joiner.receive(only_send(admitter.receive(only_send(joiner.start(late)), late)), late)
-    assert refusal(admitter.receive(only_send(proof), late)) is Why.INVITE
+    assert refusal(admitter.receive(only_send(proof), late)) is RefusalKind.INVITE
 
 
 def test_attack_a_recorded_token_proof_replayed_by_another_device():
     meeting = Meeting(HOME, token=read_token(token(), NOW)).begin()
     ask, proof = meeting.sent("joiner")
     ada = member(joiner="mallory", entropy="later")
-    assert refusal(ada.receive(ask, NOW)) is Why.WRONG_MESH, "even the hash of the mesh is bound to bob"
+    assert refusal(ada.receive(ask, NOW)) is RefusalKind.WRONG_MESH, "even the hash of the mesh is bound to bob"
     bob_again = member(joiner="bob", entropy="later")
     assert isinstance(decode(only_send(bob_again.receive(ask, NOW))), TokenReply)
-    assert refusal(bob_again.receive(proof, NOW)) is Why.PROTOCOL
+    assert refusal(bob_again.receive(proof, NOW)) is RefusalKind.PROTOCOL
 
 
 def test_attack_a_token_proof_with_the_chain_of_a_member():
@@ -401,14 +403,14 @@ def test_attack_a_token_proof_with_the_chain_of_a_member():
     bob, ada = joining(token=read_token(token(), NOW)), member(joiner="bob")
     proof = decode(only_send(bob.receive(only_send(ada.receive(only_send(bob.start(NOW)), NOW)), NOW)))
     forged = TokenProof(encode_chain(OTHERS["mallory"]), proof.signature)
-    assert refusal(ada.receive(encode(forged), NOW)) is Why.INVITE
+    assert refusal(ada.receive(encode(forged), NOW)) is RefusalKind.INVITE
 
 
 def test_attack_a_token_proof_without_the_key_of_the_token():
     bob, ada = joining(token=read_token(token(), NOW)), member(joiner="bob")
     proof = decode(only_send(bob.receive(only_send(ada.receive(only_send(bob.start(NOW)), NOW)), NOW)))
     assert isinstance(proof, TokenProof)
-    assert refusal(ada.receive(encode(TokenProof(proof.chain, MALLORY.sign(b"x"))), NOW)) is Why.PROTOCOL
+    assert refusal(ada.receive(encode(TokenProof(proof.chain, MALLORY.sign(b"x"))), NOW)) is RefusalKind.PROTOCOL
 
 
 def test_attack_a_stranger_where_the_token_leads():
@@ -418,7 +420,7 @@ def test_attack_a_stranger_where_the_token_leads():
         raw = only_send(bob.start(NOW))
         ask = decode(raw)
         assert isinstance(ask, TokenAsk) and HOME.mesh.encode() not in raw
-        assert refusal(bob.receive(encode(TokenReply(bytes(32), encode_chain(chain))), NOW)) is Why.WRONG_MESH
+        assert refusal(bob.receive(encode(TokenReply(bytes(32), encode_chain(chain))), NOW)) is RefusalKind.WRONG_MESH
 
 
 def test_attack_a_member_that_leads_the_bearer_into_another_mesh():
@@ -426,7 +428,7 @@ def test_attack_a_member_that_leads_the_bearer_into_another_mesh():
     bob = joining(to="mallory", token=read_token(token(), NOW))
     bob.start(NOW)
     bob.receive(encode(TokenReply(bytes(32), encode_chain(OTHERS["mallory"]))), NOW)
-    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.TOKEN)))), NOW)) is Why.PROTOCOL
+    assert refusal(bob.receive(encode(Welcome(encode(evil_body(Way.TOKEN)))), NOW)) is RefusalKind.PROTOCOL
 
 
 # --- the expelled, and the rest ----------------------------------------------------------------------------------
@@ -437,19 +439,19 @@ def test_attack_an_expelled_device_asks_again_in_every_way():
     after, _ = expel(HOME, device("ada"), MALLORY.id, by_id(chains), NOW, bytes(40))
     book = CodeBook()
     code = book.new(NOW, chance(1))
-    assert refusal(member(membership=after).receive(encode(Ask("m", bytes(32))), NOW)) is Why.EXPELLED
+    assert refusal(member(membership=after).receive(encode(Ask("m", bytes(32))), NOW)) is RefusalKind.EXPELLED
     opened = msgspec.structs.replace(after, open=True)
-    assert refusal(member(membership=opened).receive(encode(Ask("m", bytes(32))), NOW)) is Why.EXPELLED
-    assert refusal(present(token(), member(membership=after), name="mallory")) is Why.EXPELLED
+    assert refusal(member(membership=opened).receive(encode(Ask("m", bytes(32))), NOW)) is RefusalKind.EXPELLED
+    assert refusal(present(token(), member(membership=after), name="mallory")) is RefusalKind.EXPELLED
     meeting = Meeting(after, joiner="mallory", codes=book, code=code).begin()
-    assert meeting.last("joiner").why is Why.EXPELLED and "meshwit leave" in meeting.last("joiner").hint
+    assert meeting.last("joiner").why is RefusalKind.EXPELLED and "meshwit leave" in meeting.last("joiner").hint
 
 
 def test_attack_expelled_while_waiting_for_approval():
     meeting = Meeting(HOME, joiner="mallory").begin()
     chains = grown(HOME, ("ada", "mallory"))
     meeting.membership, _ = expel(HOME, device("ada"), MALLORY.id, by_id(chains), NOW, bytes(40))
-    assert refusal(meeting.admitter.approve(NOW)) is Why.EXPELLED
+    assert refusal(meeting.admitter.approve(NOW)) is RefusalKind.EXPELLED
 
 
 def test_a_new_member_refuses_the_expelled_from_its_first_moment():
@@ -460,10 +462,10 @@ def test_a_new_member_refuses_the_expelled_from_its_first_moment():
 
 
 def test_attack_a_message_too_long():
-    assert refusal(member().receive(bytes(MESSAGE_BYTES_MAX + 1), NOW)) is Why.PROTOCOL
+    assert refusal(member().receive(bytes(MESSAGE_BYTES_MAX + 1), NOW)) is RefusalKind.PROTOCOL
     bob = joining()
     bob.start(NOW)
-    assert refusal(bob.receive(bytes(MESSAGE_BYTES_MAX + 1), NOW)) is Why.PROTOCOL
+    assert refusal(bob.receive(bytes(MESSAGE_BYTES_MAX + 1), NOW)) is RefusalKind.PROTOCOL
 
 
 def test_attack_a_welcome_always_fits_its_frame():
@@ -537,6 +539,6 @@ def test_attack_any_byte_changed_on_the_way_lets_nobody_in_by_code(which, place,
             changed[place % len(raw)] ^= change
         effects = sides[turn % 2].receive(bytes(changed), NOW)
         joined += [each for each in effects if isinstance(each, Joined)]
-        raw = next((each.raw for each in effects if isinstance(each, Send)), b"")
+        raw = next((each.raw for each in effects if isinstance(each, SendMessage)), b"")
         turn += 1
     assert bool(joined) == (which > 3)

@@ -10,7 +10,7 @@ import pytest
 from small_mesh import NOW, chance, founded
 
 from meshwit.ids import peer_id
-from meshwit.peer.trust.certificates import Kind, issue
+from meshwit.peer.trust.certificates import CertificateKind, issue
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.locks import FileLock
 from meshwit.peer.trust.membership import admits, expel, found_mesh
@@ -204,7 +204,7 @@ def test_a_second_peer_joins_by_itself(home):
         membership = member(first)
         adopted = home.adopt(second, NOW)
         assert adopted == second.load_membership()
-        assert adopted.name == "ada-2" and adopted.chain[-1].kind is Kind.SAME_DEVICE
+        assert adopted.name == "ada-2" and adopted.chain[-1].kind is CertificateKind.SAME_DEVICE
         assert admits(membership, adopted.chain, second.key.public_key, NOW) == ""
         with home.profile() as third:
             assert home.adopt(third, NOW, taken={"ada-3"}).name == "ada-4"

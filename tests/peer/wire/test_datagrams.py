@@ -11,7 +11,7 @@ import pytest
 from test_sealing import FOREIGN, NEW, sealer
 from wire_mesh import key, run
 
-from meshwit.peer.wire.datagrams import Datagrams, Kind
+from meshwit.peer.wire.datagrams import DatagramKind, Datagrams
 
 A, B = key("a").id, key("b").id
 
@@ -23,7 +23,7 @@ class Inbox:
         self.got: list[tuple] = []
         self.sealer = sealer(me, *secrets)
         self.datagrams = Datagrams(self.sealer, lambda peer: peer in expelled)
-        self.datagrams.on_datagram(Kind.GOSSIP, lambda *what: self.got.append(what))
+        self.datagrams.on_datagram(DatagramKind.GOSSIP, lambda *what: self.got.append(what))
 
     async def until(self, condition) -> None:
         while not condition():
@@ -45,7 +45,7 @@ async def two(*secrets, hosts=("127.0.0.1",), **more):
 def test_datagrams_arrive_with_sender_and_address():
     async def main():
         async with two() as (one, other, (here, there)):
-            assert one.datagrams.send(there, Kind.GOSSIP, b"ping")
+            assert one.datagrams.send(there, DatagramKind.GOSSIP, b"ping")
             await other.until(lambda: other.got)
             assert other.got == [(A, here, b"ping")]
             assert other.datagrams.stats().bytes_in == one.datagrams.stats().bytes_out == 58 + 4
@@ -58,8 +58,8 @@ def test_datagrams_arrive_with_sender_and_address():
 def test_both_families_on_one_port():
     async def main():
         async with two(hosts=("127.0.0.1", "::1")) as (one, other, (here, there)):
-            assert one.datagrams.send(("::1", there[1]), Kind.GOSSIP, b"six")
-            assert one.datagrams.send(there, Kind.GOSSIP, b"four")
+            assert one.datagrams.send(("::1", there[1]), DatagramKind.GOSSIP, b"six")
+            assert one.datagrams.send(there, DatagramKind.GOSSIP, b"four")
             await other.until(lambda: len(other.got) == 2)
             assert {address for _, address, _ in other.got} == {here, ("::1", here[1])}
 
@@ -81,9 +81,9 @@ def test_a_port_that_is_taken_gives_another():
 def test_attack_what_is_not_of_the_mesh_is_dropped_and_counted():
     async def main():
         async with two(FOREIGN) as (one, other, (_, there)):
-            one.datagrams.send(there, Kind.GOSSIP, b"of another mesh")
+            one.datagrams.send(there, DatagramKind.GOSSIP, b"of another mesh")
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw:
-                good = sealer(A, NEW).seal(Kind.GOSSIP, b"good")
+                good = sealer(A, NEW).seal(DatagramKind.GOSSIP, b"good")
                 for datagram in (b"", b"junk", os.urandom(1400), os.urandom(1500), good[:-1] + b"\0", good, good):
                     raw.sendto(datagram, there)
             await other.until(lambda: other.datagrams.stats().messages_in == 8)
@@ -98,7 +98,7 @@ def test_attack_what_is_not_of_the_mesh_is_dropped_and_counted():
 def test_attack_expelled_sender():
     async def main():
         async with two(expelled={A}) as (one, other, (_, there)):
-            one.datagrams.send(there, Kind.GOSSIP, b"let me back in")
+            one.datagrams.send(there, DatagramKind.GOSSIP, b"let me back in")
             await other.until(lambda: other.datagrams.rejected["expelled"])
             assert other.got == []
 
@@ -138,14 +138,14 @@ def test_nobody_at_the_other_end_ends_nothing():
                 gone.bind(("127.0.0.1", 0))
                 nowhere = gone.getsockname()
             for _ in range(5):
-                one.datagrams.send(nowhere, Kind.GOSSIP, b"anybody?")
+                one.datagrams.send(nowhere, DatagramKind.GOSSIP, b"anybody?")
                 await asyncio.sleep(0.002)
-            one.datagrams.send(("255.255.255.255", 9), Kind.GOSSIP, b"not allowed")
-            one.datagrams.send(("not a number", 9), Kind.GOSSIP, b"not possible")
-            assert not one.datagrams.send(("::1", 9), Kind.GOSSIP, b"no such family")
-            one.datagrams.send(there, Kind.GOSSIP, b"ping")
+            one.datagrams.send(("255.255.255.255", 9), DatagramKind.GOSSIP, b"not allowed")
+            one.datagrams.send(("not a number", 9), DatagramKind.GOSSIP, b"not possible")
+            assert not one.datagrams.send(("::1", 9), DatagramKind.GOSSIP, b"no such family")
+            one.datagrams.send(there, DatagramKind.GOSSIP, b"ping")
             await other.until(lambda: other.got)
             one.datagrams.close()
-            assert not one.datagrams.send(there, Kind.GOSSIP, b"closed")
+            assert not one.datagrams.send(there, DatagramKind.GOSSIP, b"closed")
 
     run(main)

@@ -10,8 +10,8 @@ from meshwit.peer.wire.frames import (
     HEADER_BYTES,
     PAYLOAD_BYTES_MAX,
     Channel,
-    FrameError,
     FrameParser,
+    WireFrameError,
     frame_header,
     payload_bytes_max,
 )
@@ -59,7 +59,7 @@ def test_attack_oversize_frame(channel):
     assert parser.next_frame() is None
     parser = FrameParser()
     parser.feed((most + 2).to_bytes(4, "big") + bytes((channel,)))
-    with pytest.raises(FrameError, match="more than are allowed"):
+    with pytest.raises(WireFrameError, match="more than are allowed"):
         parser.next_frame()
     with pytest.raises(ValueError, match="too many"):
         frame_header(channel, most + 1)
@@ -69,7 +69,7 @@ def test_attack_frame_of_no_length_and_of_four_gigabytes():
     for header in (bytes(4) + b"\x05", b"\xff" * 4 + b"\x05"):
         parser = FrameParser()
         parser.feed(header)
-        with pytest.raises(FrameError):
+        with pytest.raises(WireFrameError):
             parser.next_frame()
 
 
@@ -77,7 +77,7 @@ def test_before_membership_only_the_handshake_is_open():
     parser = FrameParser(only=Channel.HANDSHAKE)
     parser.feed(frame(Channel.HANDSHAKE, b"hello") + frame(Channel.JOB, b"run this"))
     assert parser.next_frame() == (Channel.HANDSHAKE, b"hello")
-    with pytest.raises(FrameError, match="not open"):
+    with pytest.raises(WireFrameError, match="not open"):
         parser.next_frame()
     parser.only = None
     assert parser.next_frame() == (Channel.JOB, b"run this")
@@ -92,5 +92,5 @@ def test_fuzz_any_bytes_give_frames_or_a_frame_error(chunks, only):
             for channel, payload in frames(parser):
                 assert len(payload) <= payload_bytes_max(channel)
             assert parser.buffered_bytes <= HEADER_BYTES + PAYLOAD_BYTES_MAX + 64
-    except FrameError:
+    except WireFrameError:
         pass

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from wire_mesh import ListedAuthority, key
 
 from meshwit.peer.trust.keys import verify
-from meshwit.peer.wire.handshake import ClientHandshake, Failed, PeerInfo, Proved, Send, ServerHandshake, State
+from meshwit.peer.wire.handshake import (
+    ClientHandshake,
+    HandshakeFailed,
+    HandshakeState,
+    PeerInfo,
+    Proved,
+    SendPayload,
+    ServerHandshake,
+)
 
 A, B, MALLORY = key("a"), key("b"), key("mallory")
 CERTIFICATE = b"the TLS certificate of b"
@@ -40,11 +48,11 @@ def server(device=B, *, authority=None, certificate=CERTIFICATE, seed="server", 
 
 
 def sent(effects) -> list[bytes]:
-    return [effect.payload for effect in effects if isinstance(effect, Send)]
+    return [effect.payload for effect in effects if isinstance(effect, SendPayload)]
 
 
 def outcome(effects):
-    return next((effect for effect in effects if not isinstance(effect, Send)), None)
+    return next((effect for effect in effects if not isinstance(effect, SendPayload)), None)
 
 
 def talk(one: ClientHandshake, other: ServerHandshake):
@@ -227,11 +235,11 @@ def test_attack_the_own_key():
 @pytest.mark.parametrize("position", range(4))
 def test_every_message_out_of_turn_is_a_breach(position):
     message = recorded()[position]
-    for side, state in ((server(), State.AWAIT_HELLO), (client(), State.AWAIT_CHALLENGE)):
-        if (position, state) in ((0, State.AWAIT_HELLO), (1, State.AWAIT_CHALLENGE)):
+    for side, state in ((server(), HandshakeState.AWAIT_HELLO), (client(), HandshakeState.AWAIT_CHALLENGE)):
+        if (position, state) in ((0, HandshakeState.AWAIT_HELLO), (1, HandshakeState.AWAIT_CHALLENGE)):
             continue
         assert outcome(side.receive(message)).kind == "protocol"
-        assert side.state is State.FAILED
+        assert side.state is HandshakeState.FAILED
         assert sent(side.receive(message)) == [], "and nothing more is answered"
 
 
@@ -252,7 +260,7 @@ FIELDS = ["type", "key", "nonce", "signature", "chain", "about", "protocol", "pu
 )
 def test_fuzz_neither_side_ever_raises(payload):
     for side in (server(), client()):
-        assert outcome(side.receive(payload)) is None or isinstance(outcome(side.receive(payload)), Failed)
+        assert outcome(side.receive(payload)) is None or isinstance(outcome(side.receive(payload)), HandshakeFailed)
 
 
 @given(st.integers(0, 3), st.integers(0, 10_000), st.integers(1, 255))
@@ -267,8 +275,8 @@ def test_fuzz_no_message_survives_a_changed_byte(position, at, change):
             message = message[:at] + bytes([message[at] ^ change]) + message[at + 1 :]
         side = other if step % 2 == 0 else one
         effects = side.receive(message)
-        ends += [effect for effect in effects if not isinstance(effect, Send)]
-        if any(isinstance(end, Failed) for end in ends):
+        ends += [effect for effect in effects if not isinstance(effect, SendPayload)]
+        if any(isinstance(end, HandshakeFailed) for end in ends):
             break
         message = sent(effects)[0] if sent(effects) else b""
     for end in ends:

@@ -16,7 +16,7 @@ from wire_mesh import ListedAuthority, TestPeer, key, peers, run, write_tls
 from meshwit.peer.trust.keys import verify
 from meshwit.peer.wire.endings import LinkError
 from meshwit.peer.wire.frames import Channel, frame_header
-from meshwit.peer.wire.handshake import ClientHandshake, PeerInfo, Proved, Send
+from meshwit.peer.wire.handshake import ClientHandshake, PeerInfo, Proved, SendPayload
 from meshwit.peer.wire.links import Links, LinkSettings
 from meshwit.peer.wire.tls import client_context, server_certificate, server_context, server_key
 
@@ -65,7 +65,7 @@ class Stranger:
         effects = core.start()
         while True:
             for effect in effects:
-                if isinstance(effect, Send):
+                if isinstance(effect, SendPayload):
                     self.writer.write(frame(Channel.HANDSHAKE, effect.payload))
                 elif isinstance(effect, Proved):
                     return effect
