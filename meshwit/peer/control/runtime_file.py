@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import platformdirs
+
+from meshwit.peer.home import default_folder
 
 FILE_NAME: Final = "control.json"
 FILE_BYTES_MAX: Final = 4096
@@ -26,16 +27,8 @@ class RuntimeFile(msgspec.Struct, frozen=True):
 
 
 def home_folder(home: Path | None = None) -> Path:
-    """The folder of the configuration: as given, MESHWIT_HOME, or the user's own.
-
-    The same as `meshwit.peer.trust.store` takes, which is not asked because it loads all of cryptography.
-    """
-    if home is not None:
-        return home
-    chosen = os.environ.get("MESHWIT_HOME", "").strip()
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    return Path(platformdirs.user_config_dir("meshwit", appauthor=False, roaming=False))
+    """The folder of the configuration: as given, MESHWIT_HOME, or the user's own."""
+    return default_folder() if home is None else home
 
 
 def new_token() -> str:

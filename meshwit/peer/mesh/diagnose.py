@@ -23,6 +23,7 @@ import psutil
 import meshwit
 from meshwit.ids import MeshId
 from meshwit.peer.control.api import Finding, MeshView, PeerView
+from meshwit.peer.home import default_folder
 from meshwit.peer.mesh.address_book import DEFAULT_PORT
 from meshwit.peer.mesh.diagnosis import Dialled, Observations, Seen, judge
 from meshwit.peer.mesh.discovery import Discovery
@@ -32,7 +33,7 @@ from meshwit.peer.mesh.sightings import Sighting, mesh_hash
 from meshwit.peer.trust.certificates import expelled_in
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.keys import KEY_FILE, DeviceKey
-from meshwit.peer.trust.store import default_folder, read_membership
+from meshwit.peer.trust.store import read_membership
 from meshwit.peer.wire.addresses import Address
 
 BROWSE_S: Final = 1.5

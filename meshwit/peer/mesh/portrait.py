@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Final
 
 from meshwit import __version__
@@ -12,8 +10,9 @@ from meshwit.bench.capabilities import capabilities
 from meshwit.bench.cores import usable_cores
 from meshwit.peer.control.options import UpOptions
 from meshwit.peer.mesh.profile import MemberProfile, encode, plain
+from meshwit.peer.rates import controller_versions
 from meshwit.peer.wire.handshake import PROTOCOL, PROTOCOL_MIN
-from meshwit.plugins.discovery import GROUP, installed
+from meshwit.plugins.discovery import installed
 from meshwit.records import RECORD_BYTES_MAX
 
 _OS_NAMES: Final = {"Darwin": "macOS"}
@@ -37,7 +36,7 @@ def portrait(options: UpOptions, name: str, device: str, chain: bytes) -> Member
         protocols=(PROTOCOL_MIN, PROTOCOL),
         system=plain(f"{_OS_NAMES.get(platform.system(), platform.system())} {found['os.version']}, {found['arch']}"),
         capabilities={key: value for key, value in found.items() if isinstance(value, bool | int | float | str)},
-        controllers=controller_versions(),
+        controllers=offered_controllers(),
         slots=options.slots if options.slots is not None else usable_cores(),
         when=options.when,
         open=options.open,
@@ -50,16 +49,8 @@ def portrait(options: UpOptions, name: str, device: str, chain: bytes) -> Member
     return profile
 
 
-def controller_versions() -> dict[str, str]:
+def offered_controllers() -> dict[str, str]:
     """The installed controllers whose extras are there: class reference -> version of its distribution."""
-    versions = _distribution_versions()
-    return {
-        reference: versions.get(reference, __version__)
-        for reference, controller in installed().controllers.items()
-        if not controller.missing()
-    }
-
-
-def _distribution_versions() -> Mapping[str, str]:
-    points = entry_points(group=GROUP)
-    return {point.value: point.dist.version for point in points if point.dist is not None}
+    registry = installed()
+    versions = controller_versions(registry)
+    return {each: versions[each] for each, controller in registry.controllers.items() if not controller.missing()}

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import platformdirs
 
+from meshwit.peer.home import default_folder
 from meshwit.peer.trust.certificates import (
     DEPTH_MAX,
     CertificateKind,
@@ -34,7 +34,6 @@ from meshwit.peer.trust.keys import KEY_FILE, DeviceKey, Entropy
 from meshwit.peer.trust.locks import FileLock
 from meshwit.peer.trust.membership import Membership
 
-HOME_VARIABLE: Final = "MESHWIT_HOME"
 PROFILES_MAX: Final = 64
 _MAGIC: Final = b"meshwit membership 1\n"
 _DIGEST_BYTES: Final = 32
@@ -263,14 +262,6 @@ class Home:
     @property
     def _peers(self) -> Path:
         return self.folder / "peers"
-
-
-def default_folder() -> Path:
-    """`MESHWIT_HOME`, or the system's folder for a user's configuration."""
-    chosen = os.environ.get(HOME_VARIABLE, "").strip()
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    return Path(platformdirs.user_config_dir("meshwit", appauthor=False, roaming=False))
 
 
 def read_membership(folder: Path) -> Membership | None:

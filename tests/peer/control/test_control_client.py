@@ -19,7 +19,7 @@ from meshwit.peer.control.event_text import WAITING_BYTES_MAX, EventReader
 from meshwit.peer.control.runtime_file import RuntimeFile
 from meshwit.peer.control.server import ControlServer
 from meshwit.peer.control.stream import as_text
-from meshwit.peer.trust.store import default_folder
+from meshwit.peer.home import default_folder
 from tests.fake_peer import DEN, OTTER, OTTO, FakePeer, ServedPeer
 
 

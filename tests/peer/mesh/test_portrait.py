@@ -6,7 +6,7 @@ import pytest
 
 from meshwit import __version__
 from meshwit.peer.control.options import UpOptions
-from meshwit.peer.mesh.portrait import controller_versions, portrait
+from meshwit.peer.mesh.portrait import offered_controllers, portrait
 from meshwit.peer.mesh.profile import MemberProfile, decode, encode
 from meshwit.records import RECORD_BYTES_MAX
 
@@ -35,7 +35,7 @@ def test_slots_are_as_the_owner_says():
 
 
 def test_controllers_that_come_with_it_have_its_version():
-    versions = controller_versions()
+    versions = offered_controllers()
     assert versions["meshwit.plugins.grid:Grid"] == __version__
 
 

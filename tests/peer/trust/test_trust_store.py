@@ -10,11 +10,12 @@ import pytest
 from small_mesh import NOW, chance, founded
 
 from meshwit.ids import peer_id
+from meshwit.peer.home import default_folder
 from meshwit.peer.trust.certificates import CertificateKind, issue
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.locks import FileLock
 from meshwit.peer.trust.membership import admits, expel, found_mesh
-from meshwit.peer.trust.store import Home, default_folder
+from meshwit.peer.trust.store import Home
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes are those of POSIX")
 
