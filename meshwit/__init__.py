@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from meshwit.client import Session, compile, run, run_async
+    from meshwit.executor import Executor, map
     from meshwit.lang.diagnostics import Diagnostic, ScriptError
     from meshwit.lang.program import Program
     from meshwit.outcome import JobError, JobState, Outcome
     from meshwit.parameters import ParameterError
+    from meshwit.streams import TaskError
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Executor": "meshwit.executor",
+    "TaskError": "meshwit.streams",
+    "map": "meshwit.executor",
     "Diagnostic": "meshwit.lang.diagnostics",
     "JobError": "meshwit.outcome",
     "JobState": "meshwit.outcome",
@@ -35,6 +40,7 @@ _HOMES = {
 
 __all__ = [
     "Diagnostic",
+    "Executor",
     "JobError",
     "JobState",
     "Outcome",
@@ -42,10 +48,18 @@ __all__ = [
     "Program",
     "ScriptError",
     "Session",
+    "TaskError",
     "compile",
+    "map",
+    "register_joblib",
     "run",
     "run_async",
 ]
+
+
+def register_joblib() -> None:
+    """Make `joblib.parallel_config("meshwit")` known. Raises ImportError where joblib is not installed."""
+    importlib.import_module("meshwit.joblib_backend")
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import asyncio
 import atexit
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -19,12 +19,16 @@ import anyio.to_thread
 
 from meshwit.events import JobEvent
 from meshwit.lang.checker import compile_script
+from meshwit.lang.item_calls import item_call
 from meshwit.lang.program import Program
+from meshwit.local_streams import LocalStream
 from meshwit.outcome import Outcome
 from meshwit.parameters import ParameterError, bind_parameters
-from meshwit.peer.local import LocalPeer, PeerSettings, RunningJob
+from meshwit.peer.engine import Engine, PeerSettings
+from meshwit.peer.running_job import RunningJob
 from meshwit.plugins.discovery import installed
 from meshwit.plugins.registry import Registry
+from meshwit.streams import Stream
 
 T = TypeVar("T")
 WAIT_SLICE_S = 0.5
@@ -117,7 +121,7 @@ class Session:
             idle_s=idle_s,
         )
         self._registry = registry
-        self._ready: Future[LocalPeer] = Future()
+        self._ready: Future[Engine] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._main, name="meshwit", daemon=True)
@@ -198,11 +202,49 @@ class Session:
         """Run a script to its end. Raises ScriptError and ParameterError."""
         return self.start(load_program(script, self._registry), job, args, params).result()
 
+    def stream(self, activity: str, *, arguments: int | None = None, requires: str = "", retries: int = 0) -> Stream:
+        """Call one activity with items as they come.
+
+        Args:
+            activity: its name.
+            arguments: how many parts each item, a tuple, has for the activity's arguments; 0 for an item that is the
+                one argument. By default as many as the activity needs.
+            requires: what a peer must have besides.
+            retries: of a failed task.
+
+        Raises:
+            ValueError: there is no such activity, it cannot be called so, or the requirement is none.
+        """
+        if self._closed:
+            raise RuntimeError("the session is closed")
+        peer = self._ready.result()
+        task = item_call(peer.registry.offer, activity, arguments)
+        made: Future[Stream] = Future()
+
+        async def lead() -> None:
+            try:
+                if self._stop is None or self._stop.is_set():
+                    raise RuntimeError("the session is closed")
+                stream = LocalStream(peer, task, requires, retries)
+                made.set_result(stream)
+            except BaseException as reason:
+                made.set_exception(reason)
+                return
+            self._leading += 1
+            try:
+                await stream.lead()
+            finally:
+                self._leading -= 1
+
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(lead(), self._loop)
+        return made.result()
+
     def warm(self) -> None:
         """Start the worker processes now, not when the first task needs them."""
         self._post(lambda peer: peer.warm())
 
-    def _post(self, call: Callable[[LocalPeer], object]) -> None:
+    def _post(self, call: Callable[[Engine], object]) -> None:
         peer = self._ready.result()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(call, peer)
@@ -214,7 +256,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         try:
-            async with LocalPeer(self._registry or installed(), self._settings) as peer:
+            async with Engine(self._registry or installed(), self._settings) as peer:
                 self._ready.set_result(peer)
                 await self._stop.wait()
             while self._leading:
@@ -276,6 +318,20 @@ def run(script: str | Path | Program, *args: object, job: str | None = None, **p
         OSError: the file cannot be read.
     """
     return _shared_session().run(script, *args, job=job, **params)
+
+
+def waited(future: Future[T], timeout_s: float | None = None) -> T:
+    """The result of a future; can be interrupted from the keyboard everywhere. Raises what it raised."""
+    if timeout_s is not None:
+        return future.result(timeout_s)
+    while not future.done() and not wait([future], WAIT_SLICE_S).done:
+        pass
+    return future.result()
+
+
+def stream(activity: str, *, arguments: int | None = None, requires: str = "", retries: int = 0) -> Stream:
+    """As `Session.stream`, with the local peer of this process."""
+    return _shared_session().stream(activity, arguments=arguments, requires=requires, retries=retries)
 
 
 async def run_async(script: str | Path | Program, *args: object, job: str | None = None, **params: object) -> Outcome:

@@ -56,13 +56,15 @@ class WireType:
     """How the instances of one Python class (and of its subclasses) cross.
 
     ``encode`` returns anything that can be encoded, arrays and other registered instances included; ``decode`` gets
-    it back, with arrays read-only.
+    it back, with arrays read-only. ``blob`` tells which blob an instance refers to by itself, as hash and size, so that
+    who hands an encoded value on can hand its bytes on too.
     """
 
     tag: str
     python_type: type
     encode: Callable[[Any], object]
     decode: Callable[[Any], object]
+    blob: Callable[[Any], tuple[str, int] | None] | None = None
 
 
 class Codec:
@@ -91,17 +93,23 @@ class Codec:
         Raises:
             CodecError: a type that cannot cross, nesting beyond `DEPTH_MAX`, a string that is no Unicode.
         """
+        header, buffers, _ = self.encode_with_blobs(value)
+        return header, buffers
+
+    def encode_with_blobs(self, value: object) -> tuple[bytes, list[memoryview], list[tuple[str, int]]]:
+        """As `encode`, and hash and size of the blobs that the value refers to: each once, in order."""
         encoding = _Encoding(self)
         try:
             try:
-                return _ENCODER.encode(encoding.tree(value, 0)), encoding.buffers
+                header = _ENCODER.encode(encoding.tree(value, 0))
             except OverflowError:
                 encoding = _Encoding(self, wide=True)
-                return _ENCODER.encode(encoding.tree(value, 0)), encoding.buffers
+                header = _ENCODER.encode(encoding.tree(value, 0))
         except UnicodeEncodeError as error:
             raise CodecError(f"a str cannot cross: {error}") from None
         except RecursionError:
             raise CodecError(f"the value is nested deeper than {DEPTH_MAX}") from None
+        return header, encoding.buffers, list(encoding.blobs.items())
 
     def decode(self, header: Buffer, buffers: Sequence[Buffer] = ()) -> Any:
         """Return the value; arrays are read-only views of ``buffers``.
@@ -150,15 +158,16 @@ def _numpy() -> Any:
 
 
 class _Encoding:
-    """One value on its way out: the tree that msgspec can write, and the buffers set aside."""
+    """One value on its way out: the tree that msgspec can write, the buffers set aside and the blobs that it met."""
 
-    __slots__ = ("buffers", "codec", "count", "wide")
+    __slots__ = ("blobs", "buffers", "codec", "count", "wide")
 
     def __init__(self, codec: Codec, wide: bool = False) -> None:
         self.codec = codec
         self.count = 0
         self.wide = wide  # look at every int: the first try met one beyond 64 bits
         self.buffers: list[memoryview] = []
+        self.blobs: dict[str, int] = {}
 
     def tree(self, value: Any, depth: int) -> object:
         kind = type(value)
@@ -193,6 +202,9 @@ class _Encoding:
         wire_type = self.codec.registered(kind)
         if wire_type is None:
             raise CodecError(f"a value of type {_type_name(kind)} cannot cross; return a native type or register it")
+        blob = None if wire_type.blob is None else wire_type.blob(value)
+        if blob is not None:
+            self.blobs[blob[0]] = blob[1]
         return Ext(_REGISTERED, _ENCODER.encode([wire_type.tag, self.tree(wire_type.encode(value), depth + 1)]))
 
     def _list(self, values: list[Any], depth: int) -> object:

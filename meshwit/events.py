@@ -55,6 +55,7 @@ class Progressed(Event, frozen=True, tag="progress"):
     Attributes:
         done: items finished, `failed` of them skipped with an error.
         rate: items per second, lately; 0 until known.
+        peers: items finished by the name of the peer that ran them.
         remaining_s: the estimate of what is left, with a range that holds it 9 times in 10; None until known.
     """
 
@@ -66,6 +67,14 @@ class Progressed(Event, frozen=True, tag="progress"):
     remaining_s: float | None = None
     remaining_low_s: float | None = None
     remaining_high_s: float | None = None
+    peers: dict[str, int] = {}
+
+
+class PeersLeftOut(Event, frozen=True, tag="left-out"):
+    """These peers do not work for a Grid step: the reason by name."""
+
+    activity: str
+    peers: dict[str, str]
 
 
 class Lane(msgspec.Struct, frozen=True):
@@ -92,6 +101,7 @@ class Printed(Event, frozen=True, tag="output"):
     item: int | None
     worker: int
     text: str
+    peer: str = ""
 
 
 class ItemFailed(Event, frozen=True, tag="item-failed"):
@@ -106,6 +116,7 @@ class WorkerDied(Event, frozen=True, tag="worker-died"):
 
     worker: int
     cause: str
+    peer: str = ""
 
 
 class Waited(Event, frozen=True, tag="wait"):
@@ -150,6 +161,7 @@ JobEvent: TypeAlias = (
     | StepStarted
     | Progressed
     | LanesChanged
+    | PeersLeftOut
     | Printed
     | ItemFailed
     | WorkerDied

@@ -2,8 +2,8 @@
 
 The scheduler under test is a core with the methods of `meshwit.peer.sched.grid.GridScheduler`. The leader handles one
 message after another; what it has for one peer goes in one message. A peer reports at the end of each batch, gives
-back what it has not begun, the rest of a batch that runs included, and kills what it is told to drop. Speeds may
-change, peers freeze, wake, die and come.
+back what it has not begun, the rest of a batch that runs included, and kills what it is told to drop. It may also
+give signs of life. Speeds may change, peers freeze, wake, die and come.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from meshwit.ids import PeerId
-from meshwit.peer.sched.effects import Drop, Effect, Give, StepDone, TakeBack
+from meshwit.peer.sched.effects import Drop, Effect, Give, Lost, StepDone, TakeBack
 from meshwit.peer.sched.estimates import RatePrior
 from simulations.engine import Simulation
 
 DELAY_S: Final = 0.001
 MESSAGE_S: Final = 0.0001
+BEAT_S: Final = 0.25
+"""Between signs of life of a peer, where it gives any."""
 LOSS_NOTICED_S: Final = 0.005
 """From a peer's death to the leader's knowing: its connection closes."""
 
@@ -37,6 +39,7 @@ class Scheduler(Protocol):
     def batch_started(self, peer: PeerId, batch: int, now: float) -> list[Effect]: ...
     def finished(self, peer: PeerId, items: Sequence[int], seconds: Sequence[float], now: float) -> list[Effect]: ...
     def taken_back(self, peer: PeerId, items: Sequence[int], now: float) -> list[Effect]: ...
+    def heard(self, peer: PeerId, now: float) -> list[Effect]: ...
     def tick(self, now: float) -> list[Effect]: ...
     def next_deadline(self) -> float | None: ...
     def check(self) -> None: ...
@@ -127,6 +130,14 @@ class Worker:
         self.dead = True
         for slot in self.slots:
             slot.version += 1
+
+    def beat(self) -> None:
+        """A sign of life, again and again."""
+        if self.dead or self.step.makespan_s < math.inf:
+            return
+        if not self.frozen:
+            self.step.tell(self, "beat")
+        self.step.simulation.after(BEAT_S, self.beat)
 
     def _begin_next(self, slot: Slot) -> None:
         while self.queue:
@@ -301,7 +312,7 @@ class Step:
 
     def _arrive(self, worker: Worker, kind: str, content: tuple[object, ...]) -> None:
         self.messages += 1
-        cost = 0.0 if kind == "started" else MESSAGE_S
+        cost = 0.0 if kind in ("started", "beat") else MESSAGE_S
         self._free_at = max(self._free_at, self.simulation.now) + cost
         self.simulation.at(self._free_at, self._handle, worker, kind, content)
 
@@ -309,6 +320,8 @@ class Step:
         if self.makespan_s < math.inf:
             return
         match kind:
+            case "beat":
+                self.call(self.scheduler.heard, worker.peer)
             case "started":
                 self.call(self.scheduler.batch_started, worker.peer, *content)
             case "finished":
@@ -327,6 +340,8 @@ class Step:
             if isinstance(effect, StepDone):
                 self.makespan_s = self.simulation.now
                 self.simulation.note(f"done in {self.makespan_s!r}")
+                continue
+            if isinstance(effect, Lost):
                 continue
             if isinstance(effect, Give):
                 self.given_again += sum(self._known[item] for item in effect.items)

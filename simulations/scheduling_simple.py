@@ -31,6 +31,9 @@ class _Simple:
     def taken_back(self, peer: PeerId, items: Sequence[int], now: float) -> list[Effect]:
         return []
 
+    def heard(self, peer: PeerId, now: float) -> list[Effect]:
+        return []
+
     def tick(self, now: float) -> list[Effect]:
         return []
 

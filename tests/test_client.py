@@ -191,7 +191,7 @@ def test_run_async_on_either_loop(run):
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_cancelling_run_async_cancels_the_job(backend):
-    jobs = client._shared_session()._ready.result()._jobs
+    jobs = client._shared_session()._ready.result().leading.jobs
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:

@@ -18,6 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from meshwit.codec import DEPTH_MAX, INLINE_BYTES_MAX, Codec, CodecError, WireType
+from meshwit.peer.blobs.store import BlobStore
 
 codec = Codec()
 
@@ -161,6 +162,29 @@ def test_registered_types_may_hold_anything_and_each_other():
     back = both.decode(*both.encode([Point(1.0, Point3(2.0, array))]))
     assert type(back[0]) is Point
     assert np.array_equal(back[0].y.y, array)
+
+
+def test_blobs_are_named_once_in_order_wherever_they_are():
+    @dataclass
+    class Page:
+        text: object
+        hash: str = ""
+
+    page_type = WireType(
+        "Page", Page, lambda page: page.text, Page, blob=lambda page: (page.hash, 3) if page.hash else None
+    )
+    both = Codec([point_type, page_type])
+    value = [Page("b", "two"), {"inner": (Point(1.0, Page("a", "one")), Page(2**70, "two"))}, Page("no blob")]
+    header, buffers, blobs = both.encode_with_blobs(value)
+    assert blobs == [("two", 3), ("one", 3)]
+    assert (header, buffers) == both.encode(value)
+    assert both.encode_with_blobs([1, 2])[2] == []
+
+
+def test_handles_of_a_store_name_their_blobs(tmp_path):
+    store = BlobStore(tmp_path)
+    blob = store.put(b"abc")
+    assert Codec([store.wire_type()]).encode_with_blobs([blob, blob])[2] == [(blob.hash, 3)]
 
 
 def test_two_types_of_one_tag():

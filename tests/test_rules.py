@@ -42,6 +42,16 @@ CORE_MODULES = (
     "meshwit/peer/exec/pool_ledger.py",
     "meshwit/peer/exec/pool_effects.py",
     *(
+        f"meshwit/peer/blobs/{name}.py"
+        for name in (
+            "messages", "effects", "manifest", "settings", "sources", "picking", "fetching", "giving", "exchange",
+        )
+    ),
+    *(
+        f"meshwit/peer/work/{name}.py"
+        for name in ("messages", "effects", "host", "sharing", "speeds", "lengths", "planning", "transfer")
+    ),
+    *(
         f"meshwit/peer/trust/{name}.py"
         for name in (
             "certificates", "expulsions", "membership", "invites", "codes", "words", "joiner", "admitter",

@@ -27,6 +27,8 @@ class CommandEntry(NamedTuple):
 
 COMMANDS = {
     "run": CommandEntry("meshwit.cli.run", "Run a script and write its results to files."),
+    "jobs": CommandEntry("meshwit.cli.jobs", "Show the jobs that the peer of this device knows."),
+    "explain": CommandEntry("meshwit.cli.explain", "Show why a job, or an item of it, is where it is."),
     "check": CommandEntry("meshwit.cli.check", "Find the faults of scripts without running them."),
     "fmt": CommandEntry("meshwit.cli.fmt", "Lay scripts out in the one canonical way."),
     "activities": CommandEntry("meshwit.cli.activities", "Show which activities and types scripts can use."),

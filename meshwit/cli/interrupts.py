@@ -8,15 +8,27 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Protocol
 
-from meshwit.client import JobHandle
 from meshwit.outcome import Outcome
 
 LOOK_EVERY_S = 0.1
 """How long a signal may wait until it is seen."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Handle(Protocol):
+    """A job that runs, here or led by the peer of this device."""
+
+    def wait(self, timeout_s: float | None = None) -> Outcome | None:
+        """The outcome, or None if the job still runs after `timeout_s`."""
+
+    def cancel(self) -> None:
+        """End the job within a second."""
+
+    def kill(self) -> None:
+        """End it now."""
 
 
 class Interrupts:
@@ -43,7 +55,7 @@ class Interrupts:
 
 
 def follow(
-    handle: JobHandle, interrupts: Interrupts, say: Callable[[str], None], give_up: Callable[[], bool] = lambda: False
+    handle: Handle, interrupts: Interrupts, say: Callable[[str], None], give_up: Callable[[], bool] = lambda: False
 ) -> Outcome:
     """Wait for a job's outcome while signals cancel and kill it.
 
@@ -55,6 +67,7 @@ def follow(
 
     Raises:
         KeyboardInterrupt: at the third signal.
+        PeerLostError: the peer that leads the job is gone.
     """
     seen = 0
     while (outcome := handle.wait(LOOK_EVERY_S)) is None:

@@ -1,4 +1,4 @@
-"""`meshwit run`: compile a script, run a job of it here, show how it goes, and write what it leaves.
+"""`meshwit run`: compile a script, run a job of it, show how it goes, and write what it leaves.
 
 Own options and the script's parameters share the command line: what is no own option is a parameter.
 """
@@ -17,10 +17,11 @@ from meshwit.cli.compiling import compiled
 from meshwit.cli.diagnosed import show
 from meshwit.cli.exit_codes import CommandError, ExitCode
 from meshwit.cli.parameters import list_parameters
-from meshwit.cli.run_job import pick_job, run_job
+from meshwit.cli.run_job import pick_job, plan_job, run_job
 from meshwit.cli.run_options import RunOptions, checked_roots, parse_size
 from meshwit.cli.run_report import print_report
 from meshwit.cli.sources import Source, read_source
+from meshwit.cli.terminal import harmless
 from meshwit.lang.diagnostics import ScriptError
 from meshwit.lang.render import to_json
 
@@ -77,8 +78,10 @@ def run(
     watch: Annotated[bool, typer.Option("--watch", help="Tell all that happens, also where no terminal is.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no messages; errors are still told.")] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Worker processes; by default one per core.")
+        int | None, typer.Option(min=1, metavar="N", help="Worker processes, one per core by default; as --here.")
     ] = None,
+    here: Annotated[bool, typer.Option("--here", help="On this device alone, in this process.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show who would do how much, and run nothing.")] = False,
     root: Annotated[
         list[Path] | None,
         typer.Option(metavar="FOLDER", help="A folder that activities may use; the current one by default."),
@@ -91,7 +94,7 @@ def run(
     ] = "",
     show_help: Annotated[bool, typer.Option("--help", help="Show this message, and the script's parameters.")] = False,
 ) -> None:
-    """Run a script here, and write its results to files."""
+    """Run a script on the mesh, or here where no peer runs, and write its results to files."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, cleaning up
     if show_help or script == "-h":
         print(context.get_help())
@@ -114,6 +117,8 @@ def run(
         time_limit_s=time_limit,
         memory_limit_bytes=parse_size(memory_limit, "--memory-limit") if memory_limit else None,
         arguments=tuple(context.args),
+        here=here,
+        plan=plan,
     )
     if watch and quiet:
         raise CommandError("--watch and --quiet exclude each other")
@@ -121,7 +126,8 @@ def run(
         raise typer.Exit(run_script(options))
     except CommandError as error:
         if as_json:
-            print(json.dumps({"state": "refused", "error": {"message": error.message, "hint": error.hint}}))
+            state = "refused" if error.code is ExitCode.USAGE else "failed"
+            print(json.dumps({"state": state, "error": {"message": error.message, "hint": error.hint}}))
         raise
 
 
@@ -130,13 +136,23 @@ def run_script(options: RunOptions) -> ExitCode:
     source = read_source(options.script)
     try:
         program = compiled(source)
+        if not (options.as_json or options.quiet):
+            show(program.warnings, source)
+        job = pick_job(program, options.job)
+        if options.plan:
+            _print_plan(plan_job(program, job, options), options)
+            return ExitCode.COMPLETED
+        return print_report(run_job(program, job, options), program, job, options)
     except ScriptError as error:
         _refuse(error, source, options)
         return ExitCode.SCRIPT_ERRORS
-    if not (options.as_json or options.quiet):
-        show(program.warnings, source)
-    job = pick_job(program, options.job)
-    return print_report(run_job(program, job, options), program, job, options)
+
+
+def _print_plan(lines: list[str], options: RunOptions) -> None:
+    if options.as_json:
+        print(json.dumps({"plan": lines}))
+    else:
+        print("\n".join(harmless(line) for line in lines))
 
 
 def _refuse(error: ScriptError, source: Source, options: RunOptions) -> None:

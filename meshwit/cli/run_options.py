@@ -13,7 +13,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 class RunOptions(NamedTuple):
-    """The options of one run; `arguments` are the words that are no own option."""
+    """The options of one run; `arguments` are the words that are no own option, `alone` keeps it in this process."""
 
     script: str
     job: str
@@ -28,6 +28,13 @@ class RunOptions(NamedTuple):
     time_limit_s: float | None
     memory_limit_bytes: int | None
     arguments: tuple[str, ...]
+    here: bool = False
+    plan: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether no peer is to lead: worker processes can only be counted here."""
+        return self.here or self.workers is not None
 
 
 def parse_size(text: str, option: str) -> int:

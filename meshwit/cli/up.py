@@ -20,7 +20,7 @@ from meshwit.cli.terminal import is_terminal
 from meshwit.cli.up_background import Started, start_in_background
 from meshwit.cli.up_child import Child, ChildPrompt
 from meshwit.cli.up_join import PlainPrompt, TerminalPrompt
-from meshwit.cli.up_options import PORT_MAX, read_host, read_properties
+from meshwit.cli.up_options import PORT_MAX, read_functions, read_host, read_properties
 from meshwit.cli.up_run import run_peer
 from meshwit.cli.up_screens import JsonScreen, LiveScreen, PlainScreen, Screen
 from meshwit.cli.up_waiting import end_waiting
@@ -57,6 +57,19 @@ def up(
     property: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="What requirements of jobs can ask for: site=berlin.")
     ] = None,
+    functions: Annotated[
+        str,
+        typer.Option(
+            metavar="PACKAGES", help="Whose functions all members may call by name, whatever they do: numpy,mypackage."
+        ),
+    ] = "",
+    allow_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--allow-pickle",
+            help="Take pickled Python objects of members. Off by default: a pickle runs any code on this device.",
+        ),
+    ] = False,
     peer: Annotated[
         list[str] | None, typer.Option(metavar="HOST[:PORT]", help="Where a member is, if it is not found by itself.")
     ] = None,
@@ -93,6 +106,8 @@ def up(
             name=name.strip(),
             slots=slots,
             properties=read_properties(property or []),
+            functions=read_functions(functions),
+            allow_pickle=allow_pickle,
             peers=tuple(read_host(each) for each in peer or ()),
             when=when,
             invite=invite.strip(),

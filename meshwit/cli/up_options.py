@@ -54,6 +54,16 @@ def read_properties(texts: Sequence[str]) -> dict[str, str]:
         raise CommandError(f"--property: {error}") from None
 
 
+def read_functions(text: str) -> tuple[str, ...]:
+    """`numpy,mypackage` as packages. Raises CommandError."""
+    packages = tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
+    for package in packages:
+        if not all(part.isidentifier() for part in package.split(".")):
+            hint = "write them such as numpy,mypackage.parts"
+            raise CommandError(f"--functions: `{package}` is no name of a package", hint)
+    return packages
+
+
 def as_arguments(options: UpOptions) -> list[str]:
     """What to type behind `meshwit up` for these options, without the token: everybody can list processes."""
     arguments: list[str] = []
@@ -65,6 +75,10 @@ def as_arguments(options: UpOptions) -> list[str]:
         arguments += ["--slots", str(options.slots)]
     for name, value in options.properties.items():
         arguments += ["--property", f"{name}={value}"]
+    if options.functions:
+        arguments += ["--functions", ",".join(options.functions)]
+    if options.allow_pickle:
+        arguments.append("--allow-pickle")
     for host, port in options.peers:
         arguments += ["--peer", host_text(host, port)]
     if options.when != "always":

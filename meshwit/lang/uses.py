@@ -1,13 +1,17 @@
-"""Which activities a job may call, known before it runs."""
+"""Which activities a job may call, and which Grid steps it may take, known before it runs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from meshwit.lang import program as ir
 from meshwit.lang.offer import Activity
+from meshwit.lang.tree import Span
+
+GRID = "Grid.ForEach"
 
 
 def activities_used(program: ir.Program, job: str) -> list[str]:
@@ -16,15 +20,37 @@ def activities_used(program: ir.Program, job: str) -> list[str]:
     Not control activities, which place others, and not `local` ones, which run where the job is led.
     """
     names: dict[str, None] = {}
+    for node in _nodes(program, job):
+        if isinstance(node, ir.Invoke) and not (node.activity.control or node.activity.local):
+            names[node.activity.name] = None
+    return list(names)
+
+
+def grid_tasks(program: ir.Program, job: str) -> list[tuple[ir.Expression, Span]]:
+    """The tasks that a job and the jobs that it calls may spread over the mesh, in source order, and where they stand.
+
+    An arrow that must run where the job is led, such as a call of a job, is none.
+    """
+    return [
+        (node.arrow.task, node.span)
+        for node in _nodes(program, job)
+        if isinstance(node, ir.InvokeControl)
+        and node.activity.name == GRID
+        and node.arrow is not None
+        and node.arrow.task is not None
+    ]
+
+
+def _nodes(program: ir.Program, job: str) -> Iterator[Any]:
+    """All parts of a job and of the jobs that it calls, in source order."""
     jobs = {job}
     pending: list[Any] = [program.jobs[job].body]
     while pending:
         node = pending.pop()
+        if isinstance(node, ir.Constant | Activity):
+            continue
+        yield node
         match node:
-            case ir.Constant() | Activity():
-                continue
-            case ir.Invoke(activity=activity) if not (activity.control or activity.local):
-                names[activity.name] = None
             case ir.InvokeJob(job=called) if called not in jobs:
                 jobs.add(called)
                 pending.append(program.jobs[called].body)
@@ -33,4 +59,3 @@ def activities_used(program: ir.Program, job: str) -> list[str]:
                 pending += reversed(node)
             case msgspec.Struct():
                 pending += [getattr(node, field) for field in reversed(node.__struct_fields__)]
-    return list(names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from meshwit.blob import BlobSource
@@ -15,11 +15,23 @@ class Context:
         blobs: stores bytes and gives handles.
         roots: the folders of this device that activities may read and write, as its owner allowed.
         scratch: a folder for temporary files, emptied when the worker process ends.
+        functions: packages whose functions may be called by name; None for every one that can be imported.
+        pickles: pickles may be read, which is to run any code.
     """
 
-    def __init__(self, blobs: BlobSource, roots: Sequence[Path], scratch: Path) -> None:
+    def __init__(
+        self,
+        blobs: BlobSource,
+        roots: Sequence[Path],
+        scratch: Path,
+        *,
+        functions: Iterable[str] | None = (),
+        pickles: bool = False,
+    ) -> None:
         self.blobs = blobs
         self.roots = tuple(root.resolve() for root in roots)
+        self.functions = None if functions is None else tuple(functions)
+        self.pickles = pickles
         self._scratch = scratch
 
     @property

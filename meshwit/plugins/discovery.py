@@ -21,6 +21,7 @@ BUILT_IN = {
     "transform": "meshwit.plugins.special:Transform",
     "grid": "meshwit.plugins.grid:Grid",
     "matrices": "meshwit.plugins.matrices:Matrices",
+    "python": "meshwit.plugins.python:Python",
     "files": "meshwit.plugins.files:Files",
     "text": "meshwit.plugins.text:Text",
     "image": "meshwit.plugins.image.controller:Images",

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from meshwit.ids import PeerId
+from meshwit.peer.sched.config import SchedulerConfig
 from meshwit.peer.sched.estimates import RatePrior
 from meshwit.peer.sched.grid import STRATEGIES, GridScheduler
 from simulations.engine import Simulation
@@ -42,6 +43,7 @@ class Case(msgspec.Struct):
         works: estimates of sizes; None for none.
         slots: of each peer.
         happenings: what happens to which peer, and when.
+        beats: peers give signs of life.
     """
 
     sizes: npt.NDArray[np.float64]
@@ -51,6 +53,7 @@ class Case(msgspec.Struct):
     works: npt.NDArray[np.float64] | None = None
     slots: Sequence[int] = ()
     happenings: Sequence[tuple[float, int, str, float]] = ()
+    beats: bool = False
 
 
 def play_case(case: Case, name: str, seed: int, check_each: int = 97) -> tuple[Step, Scheduler]:
@@ -75,6 +78,9 @@ def play_case(case: Case, name: str, seed: int, check_each: int = 97) -> tuple[S
                 simulation.at(when, worker.wake)
             case _:
                 raise AssertionError(what)
+    if case.beats:
+        for worker in workers:
+            worker.beat()
     step.start()
     simulation.run_until(lambda: step.makespan_s < math.inf, LIMIT_S, 0.5)
     return step, scheduler
@@ -87,7 +93,8 @@ def make_scheduler(name: str, case: Case) -> Scheduler:
         return StaticSplit(count)
     if name in ("pull", "prefetch"):
         return PlainPull(count, prefetch=name == "prefetch")
-    return GridScheduler(name, count, None if case.works is None else case.works.tolist())
+    config = SchedulerConfig(beats=True, silence_min_s=1.0) if case.beats else None
+    return GridScheduler(name, count, None if case.works is None else case.works.tolist(), config=config)
 
 
 # --- cases -------------------------------------------------------------------------------------------------------
@@ -173,6 +180,23 @@ def lost(what: str) -> Callable[[random.Random], Case]:
     return make
 
 
+def frozen_beating(rng: random.Random) -> Case:
+    """The same where all others beat."""
+    case = lost("freeze")(rng)
+    case.beats = True
+    return case
+
+
+def frozen_long(rng: random.Random) -> Case:
+    """Equal tasks that take the fastest 20 s each; it freezes at 30 %, and no report says so. Against the best
+    assignment of one who knew it."""
+    size, count = 20.0 * OFFICE[0], rng.randrange(60, 121)
+    scores = [speed * math.exp(rng.gauss(0, SCORE_ERROR)) for speed in OFFICE]
+    when = 0.3 * count * size / sum(OFFICE)
+    best = best_of_equal(count - int(when / 20.0), size, OFFICE[1:])
+    return Case(np.full(count, size), OFFICE, best, scores, happenings=[(when, 0, "freeze", 0.0)], beats=True)
+
+
 def woken(rng: random.Random) -> Case:
     """The fastest freezes at 30 % and wakes at 80 %."""
     case = lost("freeze")(rng)
@@ -214,6 +238,8 @@ CASES: Final[Mapping[str, Callable[[random.Random], Case]]] = {
     "slowed": slowed,
     "killed": lost("kill"),
     "frozen-peer": lost("freeze"),
+    "frozen-beating": frozen_beating,
+    "frozen-long": frozen_long,
     "woken-peer": woken,
 }
 COMPARED: Final = (*STRATEGIES, "static", "pull", "prefetch")
@@ -300,6 +326,8 @@ _LIMITS: Final[Mapping[str, tuple[float, float | None, tuple[str, ...]]]] = {
     "slowed": (1.03, 1.03, STRATEGIES),
     "killed": (1.03, 1.03, STRATEGIES),
     "frozen-peer": (1.05, 1.05, STRATEGIES),
+    "frozen-beating": (1.05, 1.05, STRATEGIES),
+    "frozen-long": (1.05, 1.1, STRATEGIES),
     "woken-peer": (1.05, 1.05, STRATEGIES),
 }
 """Of each case: the limits of the median and of the 95th percentile, and for which strategies."""
@@ -330,6 +358,8 @@ _SUMMARIES: Final = {
     "slowed": "the fastest drops to a quarter at half-time",
     "killed": "the fastest is killed at 30 %",
     "frozen-peer": "the fastest freezes at 30 %",
+    "frozen-beating": "the same with signs of life",
+    "frozen-long": "tasks of 20 s with signs of life: the fastest freezes at 30 %, against the best of who knew it",
     "woken-peer": "the fastest freezes at 30 % and wakes at 80 %",
 }
 SCHEDULING: Final = (

@@ -1,4 +1,4 @@
-"""Blobs: bytes of any size, kept once per device under their content hash."""
+"""Blobs: bytes of any size, kept once per device under their content hash, and fetched from whoever has them."""
 
 from meshwit.peer.blobs.store import BlobStore
 

@@ -2,7 +2,7 @@
 
 All processes of a device share it without a lock: a file appears under its name only when it is whole (written
 beside, then renamed), and two that write the same bytes write the same file. Eviction removes the least recently
-used files, never one that was used within the last hour.
+used files, never one that was used within the last hour or is pinned.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,10 +30,14 @@ class BlobStore:
 
     Attributes:
         folder: where the files are; made if it is not there.
+        bytes_max: what `evict` leaves, if it is not told; None: everything.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bytes_max: int | None = None) -> None:
         self.folder = folder
+        self.bytes_max = bytes_max
+        self._pins: Counter[str] = Counter()
+        self._pins_lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, data: bytes | bytearray | memoryview, media_type: str = DEFAULT_MEDIA_TYPE) -> Blob:
@@ -63,11 +69,44 @@ class BlobStore:
     def wire_type(self) -> WireType:
         """How handles cross between processes: by name; they come back bound to this store."""
         return WireType(
-            "Blob", Blob, lambda blob: [blob.hash, blob.size, blob.media_type], lambda data: self.bind(*data)
+            "Blob",
+            Blob,
+            lambda blob: [blob.hash, blob.size, blob.media_type],
+            lambda data: self.bind(*data),
+            blob=lambda blob: (blob.hash, blob.size),
         )
 
-    def evict(self, bytes_max: int) -> int:
+    def pin(self, hash: str) -> None:
+        """This process needs a blob, or what there is of it: it is not evicted until as many `unpin`."""
+        with self._pins_lock:
+            self._pins[hash] += 1
+
+    def unpin(self, hash: str) -> None:
+        """Takes one `pin` back; more than there were do nothing."""
+        with self._pins_lock:
+            self._pins[hash] -= 1
+            if self._pins[hash] <= 0:
+                del self._pins[hash]
+
+    def find(self, hash: str) -> Path | None:
+        """The file of a blob, None if it is not here; counts as a use."""
+        place = self._place(hash)
+        try:
+            os.utime(place)
+        except OSError:
+            return place if place.is_file() else None
+        return place
+
+    def part_path(self, hash: str) -> Path:
+        """Where the bytes of a blob lie while they come in."""
+        return self._place(hash).with_name(f".{hash[2:]}.part")
+
+    def evict(self, bytes_max: int | None = None) -> int:
         """Remove least recently used files until at most `bytes_max` bytes are left; returns how many were removed."""
+        if bytes_max is None:
+            bytes_max = self.bytes_max
+        if bytes_max is None:
+            return 0
         files: list[tuple[float, int, Path]] = []
         for path in self.folder.glob("??/*"):
             with contextlib.suppress(OSError):
@@ -78,11 +117,18 @@ class BlobStore:
         for used, size, path in sorted(files):
             if excess <= 0 or time.time() - used < _FRESH_S:
                 break
+            if self._pinned(path):
+                continue
             with contextlib.suppress(OSError):
                 path.unlink()
                 excess -= size
                 removed += 1
         return removed
+
+    def _pinned(self, path: Path) -> bool:
+        digest = path.parent.name + path.name.removeprefix(".").partition(".")[0]
+        with self._pins_lock:
+            return digest in self._pins
 
     def _place(self, digest: str) -> Path:
         return self.folder / digest[:2] / digest[2:]

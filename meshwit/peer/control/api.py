@@ -6,10 +6,18 @@ fields have defaults and unknown ones are ignored, so that an older command line
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Literal, Protocol
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:  # every command imports this module, and few have to do with jobs
+    from meshwit.codec import Codec
+    from meshwit.events import JobEvent
+    from meshwit.outcome import Outcome
+    from meshwit.peer.control.job_messages import OpenStream
+    from meshwit.peer.job.steps import TaskFault
 
 InviteKind = Literal["code", "token"]
 Sign = Literal["ok", "warn", "fail"]
@@ -172,6 +180,30 @@ class MeshEvent(msgspec.Struct, frozen=True, kw_only=True):
     time: float = 0.0
 
 
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job, as the peer that tells it knows it.
+
+    Attributes:
+        name: in its script, `file`.
+        state: `running`, `paused`, `completed`, `failed` or `cancelled`.
+        started: seconds since 1970; `elapsed_s` ago, or until it ended.
+        done: items of the Grid step that it is in, of `total`; both 0 where it is in none.
+        leader: the name of the peer that leads it.
+        peers: by name of a peer: items that it has done.
+    """
+
+    id: str = ""
+    name: str = ""
+    state: str = "running"
+    file: str = ""
+    started: float = 0.0
+    done: int = 0
+    total: int = 0
+    leader: str = ""
+    peers: dict[str, int] = {}
+    elapsed_s: float = 0.0
+
+
 class PeerError(Exception):
     """The peer could not do what it was asked to.
 
@@ -231,3 +263,117 @@ class PeerApi(Protocol):
 
     async def doctor(self) -> list[Finding]:
         """What keeps devices from seeing each other, looked at from inside."""
+
+
+# --- jobs --------------------------------------------------------------------------------------------------------
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that a program of the owner wants led.
+
+    Attributes:
+        text: of the script; `filename` is what messages call it.
+        job: its name in the script.
+        arguments: the values of its parameters, in order. They were bound by whoever submits, against what is
+            installed there; blobs among them are in the user's blob store.
+        roots: absolute folders that activities may read and write.
+        time_limit_s: for one item.
+        memory_max_bytes: for one worker process.
+    """
+
+    text: str
+    filename: str
+    job: str
+    arguments: list[Any] = []
+    roots: tuple[Path, ...] = ()
+    time_limit_s: float | None = None
+    memory_max_bytes: int | None = None
+
+
+class JobRun(Protocol):
+    """A job that is led. Called in the event loop of the peer; asked for something after its end it does nothing."""
+
+    @property
+    def id(self) -> str:
+        """Tells it from all others."""
+
+    def pause(self) -> None:
+        """Start no new task."""
+
+    def resume(self) -> None:
+        """Start tasks again."""
+
+    def cancel(self) -> None:
+        """End it; `outcome` returns soon."""
+
+    async def outcome(self) -> Outcome:
+        """What it came to, once it has ended. May be cancelled, which does not concern the job."""
+
+
+class StreamRun(Protocol):
+    """A stream that is led. Called in the event loop of the peer; asked for something after its end it does nothing."""
+
+    @property
+    def id(self) -> str:
+        """Tells it from all others."""
+
+    @property
+    def slots(self) -> int:
+        """Tasks of it that may run at the same time."""
+
+    def append(self, items: list[Any]) -> None:
+        """More items, numbered on from those before."""
+
+    def close(self) -> None:
+        """No more will come."""
+
+    def cancel(self) -> None:
+        """End it."""
+
+    async def ended(self) -> str:
+        """Wait for its end; why items are left without an outcome, empty if none are."""
+
+
+class JobsApi(Protocol):
+    """What a peer does about jobs. Called in its event loop.
+
+    Attributes:
+        codec: knows the types of all installed controllers, and binds blobs to the user's store.
+    """
+
+    @property
+    def codec(self) -> Codec:
+        """See above."""
+
+    def submit(self, asked: Submission, on_event: Callable[[JobEvent], None]) -> JobRun:
+        """Lead a job. Raises PeerError, ScriptError, and ValueError for a parameter that is wrong.
+
+        Args:
+            asked: the job.
+            on_event: called in the event loop with every event, perhaps before this returns, never after `outcome`
+                has returned; it does not block and does not raise.
+        """
+
+    def open_stream(
+        self, asked: OpenStream, on_outcomes: Callable[[list[tuple[int, Any | TaskFault]]], None]
+    ) -> StreamRun:
+        """Lead a stream. Raises PeerError, and ValueError for what cannot be called so.
+
+        Args:
+            asked: which call.
+            on_outcomes: called in the event loop, never after `ended` has returned; does not block nor raise.
+        """
+
+    def plan(self, asked: Submission) -> list[str]:
+        """How each Grid step would be shared out, for people; nothing is run. Raises what `submit` raises."""
+
+    def jobs(self) -> list[JobView]:
+        """Those that run and the last that ended, the newest first."""
+
+    def explain(self, job: str, item: int | None) -> list[str]:
+        """Why a job, or one item of its Grid step, is where it is, for people. Raises PeerError.
+
+        Args:
+            job: its id.
+            item: the position in the step; None for the whole job.
+        """

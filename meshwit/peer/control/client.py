@@ -21,6 +21,7 @@ from meshwit.peer.control.api import (
     Finding,
     InviteKind,
     InviteView,
+    JobView,
     MeshEvent,
     MeshView,
     PeerError,
@@ -107,6 +108,14 @@ class ControlClient:
     def need(self, activities: Sequence[str]) -> None:
         """A job uses these activities."""
         self._post("need", {"activities": list(activities)}, object)
+
+    def jobs(self) -> list[JobView]:
+        """The jobs that the peer knows, the newest first."""
+        return self._get("jobs", list[JobView])
+
+    def explain(self, job: str, item: int | None = None) -> list[str]:
+        """Why a job, or one item of it, is where it is; by the id of the job."""
+        return self._post("explain", {"job": job, "item": item}, list[str])
 
     def events(self) -> Iterator[MeshEvent | None]:
         """Events as they come, None for each sign of life between them; ends when the peer stops.

@@ -3,7 +3,8 @@
 Loopback alone protects nothing: every page in a browser of this device, and every account on it, can reach it. So a
 request must name us as its host (a page that rebinds its own name to 127.0.0.1 names itself), come from no other
 origin, carry the token that only the owner's account can read, and send its body as JSON, which a form cannot. No
-response ever allows another origin to read it.
+response ever allows another origin to read it. A WebSocket, which no browser keeps from other sites, begins as such a
+request and passes or fails as one.
 """
 
 from __future__ import annotations
@@ -59,16 +60,16 @@ class Guard:
         self._bearer = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
+        """Answer one request, or the opening of a WebSocket."""
+        if scope["type"] not in ("http", "websocket"):
             return
         try:
             self._admit(scope["headers"])
-            if scope["method"] == "POST":
+            if scope["type"] == "http" and scope["method"] == "POST":
                 body = await self._body(scope["headers"], receive)
                 receive = _replay(body, receive)
         except RequestRefused as refused:
-            await answer_error(send, refused, close=True)
+            await answer_error(send, refused, close=True, websocket=scope["type"] == "websocket")
             return
         await self.app(scope, receive, send)
 
@@ -132,11 +133,12 @@ def error_body(message: str, hint: str) -> bytes:
     return msgspec.json.encode({"error": {"message": message, "hint": hint}})
 
 
-async def answer_error(send: Send, refused: RequestRefused, *, close: bool = False) -> None:
-    """Send an error as JSON."""
+async def answer_error(send: Send, refused: RequestRefused, *, close: bool = False, websocket: bool = False) -> None:
+    """Send an error as JSON; to who asked for a WebSocket too, which is not opened then."""
     body = error_body(refused.message, refused.hint)
     headers = [*_HEADERS, (b"content-length", str(len(body)).encode())]
     if close:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    prefix = "websocket." if websocket else ""
+    await send({"type": f"{prefix}http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": f"{prefix}http.response.body", "body": body})

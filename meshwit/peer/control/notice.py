@@ -36,7 +36,7 @@ class Notice:
     def __init__(self, activities: Sequence[str], home: Path | None = None) -> None:
         self._until = time.monotonic() + LIMIT_S
         self._thread: threading.Thread | None = None
-        runtime = _running(home) if activities else None
+        runtime = first_running(home) if activities else None
         if runtime is not None:
             request = _request(runtime, list(activities)[:ACTIVITIES_MAX])
             self._thread = threading.Thread(target=_send, args=(runtime.port, request, self._until), daemon=True)
@@ -53,8 +53,8 @@ class Notice:
             self._thread.join(max(0.0, self._until - time.monotonic()))
 
 
-def _running(home: Path | None) -> RuntimeFile | None:
-    """Where the first peer that runs answers; others on this device hear it from that one."""
+def first_running(home: Path | None = None) -> RuntimeFile | None:
+    """Where the first peer of a home that seems to run answers: found without asking it, which is quick."""
     try:
         for folder in runtime_file.profile_folders(runtime_file.home_folder(home)):
             found = runtime_file.read(folder)

@@ -21,6 +21,8 @@ class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
         name: of this peer; empty for the host's name, or the name that it had.
         slots: tasks at the same time; None for one per usable core.
         properties: the owner's own capabilities: `{"site": "berlin"}`.
+        functions: packages whose functions members may call by name.
+        allow_pickle: members may send pickles, which is any code.
         peers: hosts to ask besides those found, with their ports; port 0 where none was named.
         when: when it works for others.
         invite: a token; empty without.
@@ -33,6 +35,8 @@ class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     slots: int | None = None
     properties: dict[str, str] = {}
+    functions: tuple[str, ...] = ()
+    allow_pickle: bool = False
     peers: tuple[tuple[str, int], ...] = ()
     when: When = "always"
     invite: str = ""

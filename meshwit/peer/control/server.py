@@ -7,6 +7,7 @@ pass is decided in `guard.py`, what a request may cost here: connections, and th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -14,18 +15,23 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import h11
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from websockets.exceptions import InvalidState
 
 from meshwit.peer.control import runtime_file
-from meshwit.peer.control.api import InviteKind, PeerApi, PeerError
-from meshwit.peer.control.guard import Guard, Scope, error_body
+from meshwit.peer.control.api import InviteKind, JobsApi, PeerApi, PeerError
+from meshwit.peer.control.guard import Guard, RequestRefused, Scope, answer_error, error_body
+from meshwit.peer.control.job_messages import MESSAGE_BYTES_MAX
+from meshwit.peer.control.job_socket import JobSocket
 from meshwit.peer.control.stream import EventStream
 
 _log = logging.getLogger(__name__)
@@ -33,6 +39,7 @@ A = TypeVar("A", bound=msgspec.Struct)
 
 HEADER_BYTES_MAX: Final = 16 * 1024
 HOURS_MAX: Final = 24 * 365
+VERSION_HINT: Final = "see what this version of meshwit knows: its docs"
 
 
 class ControlLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +56,11 @@ class ControlLimits(msgspec.Struct, frozen=True, kw_only=True):
         beat_s: an idle stream sends a comment that often.
         send_timeout_s: a reader that takes nothing for so long is cut off.
         close_timeout_s: how long running requests may go on when the server closes.
+        message_timeout_s: from the opening of a job's WebSocket until its first message is there.
+        message_bytes_max: of a message on it.
+        waiting_bytes_max: events of a job that wait for one slow reader; beyond, it is cut off and its job cancelled.
+        ping_s: how often the client of a job is asked for a sign of life.
+        pong_timeout_s: how long that may take; too low, and a laptop that is busy loses its job.
     """
 
     connections_max: int = 32
@@ -59,6 +71,11 @@ class ControlLimits(msgspec.Struct, frozen=True, kw_only=True):
     beat_s: float = 15.0
     send_timeout_s: float = 15.0
     close_timeout_s: float = 2.0
+    message_timeout_s: float = 60.0
+    message_bytes_max: int = MESSAGE_BYTES_MAX
+    waiting_bytes_max: int = 64 * 1024 * 1024
+    ping_s: float = 20.0
+    pong_timeout_s: float = 60.0
 
 
 class _Name(msgspec.Struct):
@@ -79,6 +96,11 @@ class _Need(msgspec.Struct):
     activities: list[str]
 
 
+class _Explain(msgspec.Struct):
+    job: str
+    item: int | None = None
+
+
 class _Nothing(msgspec.Struct):
     pass
 
@@ -90,10 +112,14 @@ class ControlServer:
         api: what is served.
         folder: the profile folder, which gets `control.json`.
         limits: what clients may cost.
+        jobs: leads jobs; None where that is not offered.
     """
 
-    def __init__(self, api: PeerApi, folder: Path, limits: ControlLimits | None = None) -> None:
+    def __init__(
+        self, api: PeerApi, folder: Path, limits: ControlLimits | None = None, jobs: JobsApi | None = None
+    ) -> None:
         self.api = api
+        self.jobs = jobs
         self.folder = folder
         self.limits = limits or ControlLimits()
         self.port = 0
@@ -142,7 +168,7 @@ class ControlServer:
 
     def _application(self) -> Starlette:
         api = self.api
-        routes = [
+        routes: list[BaseRoute] = [
             _get("mesh", lambda: api.mesh()),
             _get("peers", lambda: api.peers()),
             _get("doctor", lambda: api.doctor()),
@@ -157,8 +183,16 @@ class ControlServer:
             _post("need", _Need, lambda asked: api.need(asked.activities)),
             Route("/v1/events", _StreamEndpoint(self._stream), methods=["GET"]),
         ]
+        jobs = self.jobs
+        if jobs is not None:
+            routes += [
+                _get("jobs", lambda: jobs.jobs()),
+                _post("explain", _Explain, lambda asked: jobs.explain(asked.job, asked.item)),
+                WebSocketRoute("/v1/jobs/run", JobSocket(jobs, self.limits, self._cut_connection)),
+            ]
         application = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
         application.router.redirect_slashes = False
+        application.router.default = _NoRoute(application.router.default)
         return application
 
 
@@ -175,6 +209,20 @@ class _StreamEndpoint:
         await self.stream(scope, receive, send)
 
 
+class _NoRoute:
+    """What no route takes: a WebSocket is refused with the same words as a request, which `otherwise` answers."""
+
+    def __init__(self, otherwise: ASGIApp) -> None:
+        self.otherwise = otherwise
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            refused = RequestRefused(404, f"there is no {scope['path'][:200]}", VERSION_HINT)
+            await answer_error(send, refused, close=True, websocket=True)
+        else:
+            await self.otherwise(scope, receive, send)
+
+
 def _get(name: str, call: Callable[[], Any]) -> Route:
     async def endpoint(request: Request) -> Response:
         return await _answered(call)
@@ -182,7 +230,7 @@ def _get(name: str, call: Callable[[], Any]) -> Route:
     return Route(f"/v1/{name}", endpoint, methods=["GET"])
 
 
-def _post(name: str, form: type[A], call: Callable[[A], Awaitable[Any]]) -> Route:
+def _post(name: str, form: type[A], call: Callable[[A], Any]) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
             asked = msgspec.json.decode(await request.body() or b"{}", type=form)
@@ -211,7 +259,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:
         return _error(405, f"{request.method} is not what {request.url.path} takes")
-    return _error(status, f"there is no {request.url.path[:200]}", "see what this version of meshwit knows: its docs")
+    return _error(status, f"there is no {request.url.path[:200]}", VERSION_HINT)
 
 
 def _json(status: int, body: bytes) -> Response:
@@ -227,14 +275,18 @@ def _error(status: int, message: str, hint: str = "") -> Response:
 
 
 class _Config(uvicorn.Config):
-    """Without logs, signals, WebSockets, and without trust in a proxy."""
+    """Without logs, signals, and without trust in a proxy."""
 
     def __init__(self, app: Guard, limits: ControlLimits) -> None:
         super().__init__(
             app,
             interface="asgi3",
             http=_Connection,
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=limits.message_bytes_max,
+            ws_ping_interval=limits.ping_s,
+            ws_ping_timeout=limits.pong_timeout_s,
+            ws_per_message_deflate=False,
             loop="asyncio",
             lifespan="off",
             log_config=None,
@@ -281,6 +333,10 @@ class _Connection(H11Protocol):
         if not self.transport.is_closing():  # uvicorn would say goodbye a second time, which h11 takes amiss
             super().shutdown()
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._unwatch()  # another protocol has the connection from here on
+        super().handle_websocket_upgrade(event)
+
     def _is_busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
@@ -312,7 +368,8 @@ class _Server(uvicorn.Server):
 
     async def close(self) -> None:
         """Let requests end for a moment, then cancel and cut."""
-        await self.shutdown(sockets=[])
+        with contextlib.suppress(InvalidState):  # uvicorn closes a WebSocket that is closing; all are cut below anyway
+            await self.shutdown(sockets=[])
         tasks = list(self.server_state.tasks)
         for task in tasks:
             task.cancel()
@@ -325,5 +382,5 @@ class _Server(uvicorn.Server):
     def cut(self, client: tuple[str, int]) -> None:
         """Close the connection from there at once."""
         for connection in list(self.server_state.connections):
-            if isinstance(connection, _Connection) and connection.client == client:
+            if getattr(connection, "client", None) == client:
                 connection.transport.abort()

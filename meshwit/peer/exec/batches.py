@@ -8,8 +8,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from meshwit.codec import Buffer, Codec
+from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.peer.exec.messages import Results, TaskFailure
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedItems:
+    """Items as the codec wrote them: one list of ``count``.
+
+    They go to a worker process as they are; decoded only if some of them must be sent without the others.
+    """
+
+    header: bytes
+    buffers: Sequence[Buffer]
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +31,13 @@ class Batch:
     Attributes:
         step_id: of the step.
         batch_id: unlike that of any open batch.
-        items: anything the codec takes.
+        items: anything the codec takes, or took.
         numbers: what the items are called in results, by default their positions.
     """
 
     step_id: int
     batch_id: int
-    items: Sequence[Any]
+    items: Sequence[Any] | EncodedItems
     numbers: Sequence[int] | None = None
 
 
@@ -41,6 +53,7 @@ class BatchResults:
         seconds: wall time of each, float32.
         worker: slot they ran in, -1 for none.
         finished: nothing more comes for this batch.
+        blobs: hash and size of those that the values refer to.
     """
 
     batch_id: int
@@ -52,6 +65,12 @@ class BatchResults:
     finished: bool
     _codec: Codec = field(repr=False)
     _encoded: tuple[bytes, list[Buffer]] | None = field(repr=False)
+    blobs: Sequence[tuple[str, int]] = ()
+
+    @property
+    def encoded(self) -> tuple[bytes, list[Buffer]] | None:
+        """The list of values as it came, header and buffers, to be handed on; None if no item ran to an end."""
+        return self._encoded
 
     @cached_property
     def values(self) -> list[Any]:
@@ -63,6 +82,7 @@ class BatchResults:
 
 
 OnResults: TypeAlias = Callable[[BatchResults], None]
+OnStarted: TypeAlias = Callable[[int], None]
 
 
 class OpenBatch:
@@ -75,32 +95,66 @@ class OpenBatch:
         back: numbers taken back so far.
     """
 
-    __slots__ = ("_encoded", "back", "batch", "codec", "numbers", "on_results", "positions", "uncrossable")
+    __slots__ = (
+        "_encoded", "_items", "back", "batch", "codec", "numbers", "on_results", "on_started", "positions",
+        "uncrossable",
+    )  # fmt: skip
 
-    def __init__(self, batch: Batch, on_results: OnResults, codec: Codec) -> None:
+    def __init__(self, batch: Batch, on_results: OnResults, on_started: OnStarted | None, codec: Codec) -> None:
         self.batch = batch
         self.on_results = on_results
+        self.on_started = on_started
         self.codec = codec
-        self.numbers = range(len(batch.items)) if batch.numbers is None else batch.numbers
-        if len(self.numbers) != len(batch.items):
-            raise ValueError(f"{len(batch.items)} items with {len(self.numbers)} numbers")
+        items = batch.items
+        count = items.count if isinstance(items, EncodedItems) else len(items)
+        self.numbers = range(count) if batch.numbers is None else batch.numbers
+        if len(self.numbers) != count:
+            raise ValueError(f"{count} items with {len(self.numbers)} numbers")
         self.back: list[int] = []
-        self.positions: Sequence[int] = range(len(batch.items))
+        self.positions: Sequence[int] = range(count)
         self.uncrossable: dict[int, TaskFailure] = {}
         self._encoded: tuple[bytes, list[memoryview]] | None = None  # of all, until first asked for
+        self._items: Sequence[Any] | None = None
+        if isinstance(items, EncodedItems):
+            return
+        self._items = items
         try:
-            self._encoded = codec.encode(list(batch.items))
+            self._encoded = codec.encode(list(items))
         except Exception:
-            self.uncrossable = _uncrossable(batch.items, codec)
+            self.uncrossable = _uncrossable(items, codec)
             self.positions = [position for position in self.positions if position not in self.uncrossable]
 
     def encoded(self, positions: Sequence[int]) -> tuple[bytes, list[memoryview]]:
         """Return the items at those positions as one encoded list. Raises CodecError."""
+        given = self.batch.items
         encoded, self._encoded = self._encoded, None
-        if encoded is not None and positions is self.positions:
-            return encoded
-        items = self.batch.items
+        if positions == self.positions:
+            if isinstance(given, EncodedItems):
+                return given.header, [memoryview(buffer) for buffer in given.buffers]
+            if encoded is not None:
+                return encoded
+        if self._items is None:
+            self._items = self._decoded()
+        items = self._items
         return self.codec.encode([items[position] for position in positions])
+
+    def positions_of(self, numbers: Iterable[int]) -> set[int]:
+        """Where the items of those numbers are; of numbers that are not of this batch nothing."""
+        wanted = set(numbers)
+        return {position for position, number in enumerate(self.numbers) if number in wanted}
+
+    def nothing_left(self) -> BatchResults:
+        """Return that no more comes, and no outcome."""
+        return BatchResults(self.batch.batch_id, (), {}, {}, (), -1, True, self.codec, None)
+
+    def _decoded(self) -> Sequence[Any]:
+        given = self.batch.items
+        if not isinstance(given, EncodedItems):
+            return given
+        items = self.codec.decode(given.header, given.buffers)
+        if type(items) is not list or len(items) != given.count:
+            raise CodecError(f"the items are no list of {given.count}")
+        return items
 
     def arrived(
         self, positions: Sequence[int], worker: int, finished: bool, said: Results, buffers: list[Buffer]
@@ -118,7 +172,16 @@ class OpenBatch:
         seconds = array.array("f", said.seconds)
         encoded = (said.values.header, buffers)
         return BatchResults(
-            self.batch.batch_id, numbers, failures, outputs, seconds, worker, finished, self.codec, encoded
+            self.batch.batch_id,
+            numbers,
+            failures,
+            outputs,
+            seconds,
+            worker,
+            finished,
+            self.codec,
+            encoded,
+            said.blobs,
         )
 
     def fail(

@@ -110,6 +110,7 @@ class Results(msgspec.Struct, frozen=True, array_like=True, tag=12):
         failures: by position in the run.
         outputs: what was printed, by position in the run; absent where nothing was.
         finished: no more will come for this run; positions beyond were recalled.
+        blobs: hash and size of those that the values refer to.
     """
 
     serial: int
@@ -120,6 +121,7 @@ class Results(msgspec.Struct, frozen=True, array_like=True, tag=12):
     failures: dict[int, TaskFailure] = {}
     outputs: dict[int, str] = {}
     finished: bool = False
+    blobs: list[tuple[str, int]] = []
 
 
 class Recalled(msgspec.Struct, frozen=True, array_like=True, tag=13):

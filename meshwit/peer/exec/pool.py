@@ -14,7 +14,7 @@ import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,28 +27,24 @@ from meshwit.bench.memory import usable_memory_bytes
 from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.events import Lane
 from meshwit.peer.exec import pool_effects as do
-from meshwit.peer.exec.batches import Batch, BatchResults, OnResults, OpenBatch
+from meshwit.peer.exec.batches import Batch, BatchResults, OnResults, OnStarted, OpenBatch
 from meshwit.peer.exec.directories import make_directory, memory_root
 from meshwit.peer.exec.exit_causes import exit_cause
-from meshwit.peer.exec.frames import FrameError, frame, split_inline
+from meshwit.peer.exec.frames import FrameError
 from meshwit.peer.exec.lanes import lane
 from meshwit.peer.exec.messages import (
-    Encoded,
     Flush,
     Freed,
-    Prepare,
     Ready,
     Recall,
     Recalled,
     Release,
     Results,
-    Run,
     Stop,
     TaskFailure,
-    ToWorker,
     read_from_worker,
-    write_message,
 )
+from meshwit.peer.exec.outbox import Outbox
 from meshwit.peer.exec.pool_core import KILLS_MAX, PoolCore
 from meshwit.peer.exec.process_trees import ProcessTrees
 from meshwit.peer.exec.progress import Progress
@@ -106,7 +102,6 @@ class WorkerPool:
         self._workers: list[WorkerProcess | None] = [None] * self.size
         self._worked: list[tuple[int, float]] = [(0, 0.0)] * self.size
         self._names = itertools.count(1)
-        self._programs: dict[int, tuple[Encoded, list[memoryview]]] = {}
         self._open: dict[int, OpenBatch] = {}
         self._settling: dict[int, asyncio.Future[None]] = {}
         self._effects: deque[do.Effect] = deque()
@@ -126,6 +121,8 @@ class WorkerPool:
         self._remove_directory = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
         count_max = segments_max()
         self._segments = Segments(self._directory, "pool", self._segments_bytes_max, count_max)
+        self._outbox = Outbox(self._workers, self._segments)
+        self._programs = self._outbox.programs
         self._config |= {
             "path": [path or os.getcwd() for path in sys.path],
             "python_path": os.environ.get("PYTHONPATH"),
@@ -147,7 +144,7 @@ class WorkerPool:
             if worker is not None:
                 busy = not self._core.is_idle(slot)
                 if not busy:
-                    self._send(slot, Stop())
+                    self._outbox.send(slot, Stop())
                 worker.kill_later(0.0 if busy else GRACE_S)
         await shielded(self._all_ended())
 
@@ -184,21 +181,36 @@ class WorkerPool:
             CodecError: the program cannot cross.
         """
         header, buffers = self._codec.encode(program)
+        self.prepare_encoded(
+            step_id, header, buffers, timeout_s=timeout_s, memory_max_bytes=memory_max_bytes, once=once
+        )
+
+    def prepare_encoded(
+        self,
+        step_id: int,
+        header: bytes,
+        buffers: Sequence[Buffer],
+        *,
+        timeout_s: float | None = None,
+        memory_max_bytes: int | None = None,
+        once: bool = False,
+    ) -> None:
+        """As `prepare`, with a program that the same codec has encoded, here or elsewhere."""
         kills_max = 1 if once else KILLS_MAX
         self._core.prepare(step_id, timeout_s, memory_max_bytes or self._memory_max_bytes, kills_max)
-        places, inline = self._segments.place_all(buffers, f"step{step_id}")
-        self._programs[step_id] = (Encoded(header, places), inline)
+        self._outbox.keep(step_id, header, buffers)
 
     def release(self, step_id: int) -> None:
         """Forget a step whose batches have all finished. Raises ValueError if one has not."""
         effects = self._core.release(step_id)
         self._perform(effects)
-        self._forget(step_id)
+        self._outbox.forget(step_id)
 
-    def submit(self, batch: Batch, on_results: OnResults) -> None:
+    def submit(self, batch: Batch, on_results: OnResults, on_started: OnStarted | None = None) -> None:
         """Run a batch. ``on_results`` is called on the loop, in order of arrival, until it is finished.
 
-        An item that cannot cross fails; the others run.
+        An item that cannot cross fails; the others run. ``on_started`` is called once with the batch's id when a worker
+        process begins with it, before the first result, maybe before this returns; never, if none begins.
 
         Raises:
             PoolFullError: more batches than ``wants_more`` asked for and the queue holds.
@@ -206,7 +218,7 @@ class WorkerPool:
         """
         if batch.batch_id in self._open:
             raise ValueError(f"batch {batch.batch_id} is open already")
-        record = OpenBatch(batch, on_results, self._codec)
+        record = OpenBatch(batch, on_results, on_started, self._codec)
         effects: list[do.Effect] = []
         if record.positions:
             effects = self._core.submit(batch.step_id, batch.batch_id, record.positions, self._loop.time())
@@ -225,6 +237,11 @@ class WorkerPool:
         """How many slots have nothing to do."""
         return self._core.free_slots()
 
+    @property
+    def running_count(self) -> int:
+        """How many slots run something."""
+        return self._core.running_count()
+
     def lanes(self, activity_of: Callable[[int], str]) -> list[Lane]:
         """Return what each worker process does; ``activity_of`` names what a step applies."""
         lanes = []
@@ -240,10 +257,11 @@ class WorkerPool:
         """Start all workers now."""
         self._perform(self._core.warm(self._loop.time()))
 
-    async def take_back(self, batch_id: int) -> list[int]:
+    async def take_back(self, batch_id: int, numbers: Iterable[int] | None = None) -> list[int]:
         """Return the numbers of the items that had not started, and now never will here.
 
-        Takes about a millisecond, also while tasks run. Tasks that have killed a worker stay.
+        With ``numbers`` only of those; what workers give back with them is queued in front, and runs here. Takes about
+        a millisecond, also while tasks run. Tasks that have killed a worker stay.
         """
         record = self._open.get(batch_id)
         if record is None:
@@ -251,7 +269,7 @@ class WorkerPool:
         if batch_id in self._settling:
             raise RuntimeError(f"batch {batch_id} is being taken back already")
         settled = self._settling[batch_id] = self._loop.create_future()
-        self._perform(self._core.take_back(batch_id))
+        self._perform(self._core.take_back(batch_id, None if numbers is None else record.positions_of(numbers)))
         try:
             await settled
         finally:
@@ -259,20 +277,31 @@ class WorkerPool:
         back, record.back = record.back, []
         return back
 
+    def drop(self, batch_id: int, numbers: Iterable[int]) -> None:
+        """Let items of a batch go that nobody wants any more; the others go on.
+
+        Those not started never run, and nothing is reported for them. One that runs is killed with its worker process,
+        without a report, as soon as it has run for more than `KILL_AFTER_S`; one that ends before is reported as ever.
+        When nothing is left, ``on_results`` gets an empty part that is finished, maybe before this returns.
+        """
+        record = self._open.get(batch_id)
+        if record is not None:
+            self._perform(self._core.drop(batch_id, record.positions_of(numbers)))
+
     def cancel(self, step_id: int) -> None:
         """Drop a step and its batches: nothing more is delivered, tasks that run are killed with all they started."""
         for batch_id in [key for key, record in self._open.items() if record.batch.step_id == step_id]:
             del self._open[batch_id]
             self._settle(batch_id)
         self._perform(self._core.cancel(step_id, self._loop.time()))
-        self._forget(step_id)
+        self._outbox.forget(step_id)
 
     # What workers say
 
     def _frame(self, slot: int, worker: WorkerProcess, message: bytes, inline: memoryview) -> None:
         try:
             said = read_from_worker(message)
-            buffers = self._buffers(said.values, inline, worker.name) if isinstance(said, Results) else []
+            buffers = self._outbox.arrived(said.values, inline, worker.name) if isinstance(said, Results) else []
         except (msgspec.MsgspecError, FrameError, SegmentError):
             worker.kill(0.0)  # nothing that it says can be relied on
             return
@@ -289,10 +318,6 @@ class WorkerPool:
                 self._segments.freed(said.names, worker.name)
             case _:
                 assert_never(said)
-
-    def _buffers(self, values: Encoded, inline: memoryview, sender: str) -> list[Buffer]:
-        here = split_inline(values.places, inline)
-        return [next(here) if isinstance(p, int) else self._segments.view(p, sender) for p in values.places]
 
     def _exited(self, slot: int, worker: WorkerProcess) -> None:
         at = worker.progress()
@@ -345,6 +370,14 @@ class WorkerPool:
                 if record is not None:
                     failures = itertools.repeat(failure, len(positions))
                     self._report(record, record.fail(positions, failures, slot, finished))
+            case do.Started(batch_id):
+                record = self._open.get(batch_id)
+                if record is not None and record.on_started is not None:
+                    self._call(record.on_started, batch_id)
+            case do.Finished(batch_id):
+                record = self._open.get(batch_id)
+                if record is not None:
+                    self._report(record, record.nothing_left())
             case do.TakenBack(batch_id, positions, settled, finished):
                 record = self._open.get(batch_id)
                 if record is not None:
@@ -356,11 +389,11 @@ class WorkerPool:
             case do.SendPrepare(slot, step_id):
                 self._send_prepare(slot, step_id)
             case do.SendRecall(slot, serial):
-                self._send(slot, Recall(serial))
+                self._outbox.send(slot, Recall(serial))
             case do.SendFlush(slot):
-                self._send(slot, Flush())
+                self._outbox.send(slot, Flush())
             case do.SendRelease(slot, step_id):
-                self._send(slot, Release(step_id))
+                self._outbox.send(slot, Release(step_id))
             case do.Spawn(slot):
                 self._spawn(slot)
             case do.Kill(slot):
@@ -368,7 +401,7 @@ class WorkerPool:
                 if worker is not None:
                     worker.kill()
             case do.StopWorker(slot):
-                self._send(slot, Stop())
+                self._outbox.send(slot, Stop())
             case _:
                 assert_never(effect)
 
@@ -376,10 +409,13 @@ class WorkerPool:
         if results.finished:
             self._open.pop(results.batch_id, None)
             self._settle(results.batch_id)
+        self._call(record.on_results, results)
+
+    def _call(self, callback: Callable[[Any], None], said: object) -> None:
         try:
-            record.on_results(results)
+            callback(said)
         except Exception as error:
-            self._loop.call_exception_handler({"message": "a pool's on_results raised", "exception": error})
+            self._loop.call_exception_handler({"message": f"a pool's {callback!r} raised", "exception": error})
 
     def _settle(self, batch_id: int) -> None:
         settled = self._settling.get(batch_id)
@@ -400,45 +436,22 @@ class WorkerPool:
         except OSError as error:
             self._effects.extend(self._core.exited(slot, str(error), self._loop.time()))
 
-    def _send(self, slot: int, message: ToWorker, inline: Sequence[memoryview] = ()) -> None:
-        worker = self._workers[slot]
-        if worker is not None:
-            pieces = frame(write_message(message), inline)
-            dropped = self._segments.take_dropped(worker.name)
-            if dropped:
-                pieces += frame(write_message(Freed(dropped)))
-            worker.send(pieces)
-
     def _send_prepare(self, slot: int, step_id: int) -> None:
-        worker = self._workers[slot]
-        if worker is None:
-            return
-        program, inline = self._programs[step_id]
-        self._segments.share(program.places, worker.name)
         try:
-            self._send(slot, Prepare(step_id, program), inline)
+            self._outbox.send_program(slot, step_id)
         except FrameError as error:
             # The worker will answer its runs with "never prepared"; nobody can do better with such a program.
             self._loop.call_exception_handler({"message": "a step's program is too large", "exception": error})
 
     def _send_run(self, effect: do.SendRun) -> None:
-        worker = self._workers[effect.slot]
         record = self._open.get(effect.batch_id)
-        if worker is None or record is None:
+        if record is None:
             return
         try:
-            header, buffers = record.encoded(effect.positions)
-            places, inline = self._segments.place_all(buffers, worker.name)
-            run = Run(effect.serial, effect.step_id, len(effect.positions), Encoded(header, places))
-            self._send(effect.slot, run, inline)
+            self._outbox.send_run(effect, *record.encoded(effect.positions))
         except (CodecError, FrameError) as error:
             failure = TaskFailure("unencodable", type(error).__qualname__, str(error))
             self._effects.extend(self._core.unsendable(effect.slot, effect.serial, failure, self._loop.time()))
-
-    def _forget(self, step_id: int) -> None:
-        if self._programs.pop(step_id, None) is not None:
-            self._segments.let_go(f"step{step_id}")
-            self._segments.trim()
 
     # Time
 

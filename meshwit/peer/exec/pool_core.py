@@ -14,7 +14,7 @@ A slot that has nothing to do takes the prefetched run of another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from meshwit.peer.exec.messages import TaskFailure
@@ -44,6 +44,9 @@ BACKOFF_S: Final = 0.1
 BACKOFF_MAX_S: Final = 5.0
 FLUSH_AFTER_S: Final = 0.05
 """A task that runs longer has the results before it sent ahead."""
+KILL_AFTER_S: Final = 1.0
+"""A dropped task that has run for longer is killed: it may go on as long again, and a new worker process costs about
+that. What ends sooner is cheaper to wait for."""
 POLL_S: Final = 0.1
 """How often running workers are looked at; at most a tenth of the shortest time limit, at least 10 ms."""
 
@@ -131,22 +134,37 @@ class PoolCore:
         empty = [slot for slot in self._slots if slot.state is SlotState.EMPTY and slot.not_before <= now]
         return [self._spawn(slot, now) for slot in empty]
 
-    def take_back(self, batch_id: int) -> list[Effect]:
+    def running_count(self) -> int:
+        """How many slots run something."""
+        return sum(slot.running is not None for slot in self._slots)
+
+    def take_back(self, batch_id: int, positions: Collection[int] | None = None) -> list[Effect]:
         """Hand back what is not started, but for tasks that killed a worker: those stay to be judged here.
 
-        Comes in one or more `TakenBack`; the last is settled, or the batch finishes.
+        With ``positions`` only those; what is recalled with them waits in front and runs here. Comes in one or more
+        `TakenBack`; the last is settled, or the batch finishes.
         """
         batch = self._ledger.batches.get(batch_id)
         if batch is None:
             return [TakenBack(batch_id, (), True, True)]
-        batch.taking_back = True
+        batch.taking_back, batch.wanted_back = True, positions
         back = self._ledger.take_pending(batch_id, batch)
         effects: list[Effect] = []
-        for slot in self._slots:
-            for run in slot.held():
-                if run.batch_id == batch_id:
-                    self._recall(slot, run, effects)
+        self._recall_all(batch_id, positions, effects)
         self._ledger.settle(batch_id, batch, back, effects)
+        return effects
+
+    def drop(self, batch_id: int, positions: Collection[int]) -> list[Effect]:
+        """Let positions go that nobody wants any more; the rest of the batch goes on.
+
+        Those not started never run, and nothing is said of them. One that runs ends, and its result is delivered,
+        unless it takes longer than `KILL_AFTER_S` in all: then its worker is killed, and nothing is said of it either.
+        """
+        effects: list[Effect] = []
+        batch = self._ledger.batches.get(batch_id)
+        if batch is not None:
+            self._ledger.drop(batch_id, batch, positions, effects)
+            self._recall_all(batch_id, positions, effects)
         return effects
 
     def cancel(self, step_id: int, now: float) -> list[Effect]:
@@ -187,7 +205,7 @@ class PoolCore:
             self._barren_deaths = 0
             self._ledger.delivered(run, count, slot_index, effects)
         if finished:
-            slot.running, slot.queued = slot.queued, None
+            self._next(slot, effects)
             slot.since = now
             self._ledger.put_back(run, run.rest(), effects)
             if slot.running is not None and slot.running.rest() and slot.running.step_id not in self._ledger.steps:
@@ -206,6 +224,8 @@ class PoolCore:
                 back = run.positions[first : run.stop]
                 run.stop = first
                 run.recalling = Recalling.ANSWERED
+                if run is slot.running:
+                    self._ledger.began(run, effects)
                 self._ledger.put_back(run, back, effects)
                 self._dispatch(now, effects)
         return effects
@@ -216,7 +236,10 @@ class PoolCore:
         effects: list[Effect] = []
         run = next((run for run in slot.held() if run.serial == serial), None)
         if run is not None:
-            slot.running, slot.queued = (slot.running, None) if run is slot.queued else (slot.queued, None)
+            if run is slot.queued:
+                slot.queued = None
+            else:
+                self._next(slot, effects)
             self._ledger.fail(run.batch_id, run.rest(), failure, slot_index, effects)
             self._dispatch(now, effects)
         return effects
@@ -232,6 +255,9 @@ class PoolCore:
             return effects
         step = self._ledger.steps.get(run.step_id)
         if step is None:
+            return effects
+        if position == run.done and ran_s > KILL_AFTER_S and self._ledger.is_dropped(run, position):
+            self._kill(slot, now, effects, blameless=True)
             return effects
         if step.timeout_s is not None and ran_s > step.timeout_s:
             failure = TaskFailure("timeout", "", f"ran longer than {step.timeout_s} s")
@@ -354,6 +380,7 @@ class PoolCore:
             step_id = pending[0].step_id
             slot = next((slot for slot in idle if step_id in slot.prepared), idle[0])
             slot.running = self._send(slot, effects)
+            self._ledger.began(slot.running, effects)
         starting = sum(slot.state is SlotState.STARTING for slot in self._slots)
         for slot in self._slots:
             if len(pending) > starting and slot.state is SlotState.EMPTY and slot.not_before <= now:
@@ -376,6 +403,18 @@ class PoolCore:
             effects.append(SendPrepare(slot.index, run.step_id))
         effects.append(SendRun(slot.index, run.serial, run.batch_id, run.step_id, run.positions))
         return run
+
+    def _next(self, slot: Slot, effects: list[Effect]) -> None:
+        slot.running, slot.queued = slot.queued, None
+        if slot.running is not None:
+            self._ledger.began(slot.running, effects)
+
+    def _recall_all(self, batch_id: int, positions: Collection[int] | None, effects: list[Effect]) -> None:
+        """Ask for the runs of a batch that hold any of these positions."""
+        for slot in self._slots:
+            for run in slot.held():
+                if run.batch_id == batch_id and (positions is None or any(p in positions for p in run.rest())):
+                    self._recall(slot, run, effects)
 
     def _recall(self, slot: Slot, run: RunRecord, effects: list[Effect]) -> None:
         if slot.state is SlotState.READY and run.recalling is Recalling.NO:
@@ -402,7 +441,7 @@ class PoolCore:
     ) -> None:
         """A worker died of the task at that position of its run, as far as can be known."""
         batch = self._ledger.batches.get(run.batch_id)
-        if batch is None or not run.done <= at_fault < run.stop:
+        if batch is None or not run.done <= at_fault < run.stop or run.positions[at_fault] in batch.dropped:
             self._ledger.put_back(run, run.rest(), effects)
             return
         culprit = run.positions[at_fault]

@@ -73,6 +73,20 @@ class SendRelease:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """Say that a worker begins with a batch: once for each, before its first `Deliver`."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Say that nothing is left of a batch, what was open having been dropped."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Deliver:
     """Hand over the results that just came from that slot, for those positions; ``finished``: the batch has no more."""
 
@@ -112,6 +126,8 @@ Effect: TypeAlias = (
     | SendRecall
     | SendFlush
     | SendRelease
+    | Started
+    | Finished
     | Deliver
     | Fail
     | TakenBack

@@ -245,18 +245,24 @@ class Segments:
 
     def _send_on(self, buffer: memoryview, reader: str) -> SegmentRef | None:
         """A buffer that is (part of) a segment already: named again and kept until the reader has freed it."""
-        interface = getattr(buffer.obj, "__array_interface__", None)
-        if interface is None or not self._leases:
+        if not self._leases:
             return None
         base: Any = buffer.obj
-        for _ in range(16):
-            base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
-            lease = self._leases.get(id(base))
-            if lease is not None:
-                break
+        lease = self._leases.get(id(base))
+        if lease is not None and buffer.nbytes == lease.size:
+            start = 0  # as it came, undecoded
         else:
-            return None
-        start = interface["data"][0] - lease.address
+            interface = getattr(base, "__array_interface__", None)
+            if interface is None:
+                return None
+            for _ in range(16):
+                base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
+                lease = self._leases.get(id(base))
+                if lease is not None:
+                    break
+            else:
+                return None
+            start = interface["data"][0] - lease.address
         own = self._own.get(lease.name)
         if start < 0 or start + buffer.nbytes > lease.size or not lease.linked:
             return None

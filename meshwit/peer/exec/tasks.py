@@ -6,7 +6,8 @@ came over a network chooses what is imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ class Workshop(Codec):
     def __init__(self, setup: Mapping[str, Any]) -> None:
         self._blobs = BlobStore(Path(setup["blobs"]))
         super().__init__([self._blobs.wire_type()])
-        self.context = Context(self._blobs, [Path(root) for root in setup["roots"]], Path(setup["scratch"]))
+        self._scratch = Path(setup["scratch"])
+        self.context = self.context_of(setup["roots"])
         self._tags: dict[str, str] = setup["tags"]
         self._controllers: dict[str, Controller] = {}
         self.registry = Registry(())
@@ -51,10 +53,22 @@ class Workshop(Codec):
             self.load([self._tags[tag]])
         return super().tagged(tag)
 
-    def function_of(self, activity: str, form: int) -> Callable[..., Any]:
-        """The function behind an activity's form; gives values of the declared type."""
+    def context_of(
+        self, roots: Iterable[str], functions: Iterable[str] | None = (), *, pickles: bool = False
+    ) -> Context:
+        """The context of a step whose activities may use those folders and functions."""
+        return Context(self._blobs, [Path(root) for root in roots], self._scratch, functions=functions, pickles=pickles)
+
+    def function_of(self, activity: str, form: int, context: Context | None = None) -> Callable[..., Any]:
+        """The function behind an activity's form; gives values of the declared type.
+
+        Args:
+            activity: its name.
+            form: which of its forms.
+            context: what it gets where it asks for one; by default that of the process.
+        """
         code = self.registry.implementations[self.registry.offer.activities[activity].name, form]
-        function, at, context = code.function, code.context_at, self.context
+        function, at, context = code.function, code.context_at, context or self.context
         if at is not None:
             inner = function
 
@@ -87,7 +101,19 @@ def make_codec(setup: Mapping[str, Any]) -> Codec:
 
 
 def load(program: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """The function of a step's task: `controllers` to load, the packed `task`, the `captured` values."""
+    """The function of a step's task.
+
+    Args:
+        program: `controllers` to load, the packed `task`, the `captured` values; maybe `roots`, the folders that this
+            step may use instead of those of the process, with `functions` and `pickles` as of a `Context`.
+    """
     assert _workshop is not None
     _workshop.load(program["controllers"])
-    return load_task(program["task"], program["captured"], _workshop.registry.offer, _workshop.function_of)
+    roots = program.get("roots")
+    context = (
+        _workshop.context
+        if roots is None
+        else (_workshop.context_of(roots, program.get("functions", ()), pickles=program.get("pickles", False)))
+    )
+    function_of = partial(_workshop.function_of, context=context)
+    return load_task(program["task"], program["captured"], _workshop.registry.offer, function_of)

@@ -278,19 +278,19 @@ class Worker:
             del state.values[:count], state.seconds[:count]
             failures = {p: state.failures[p] for p in list(state.failures) if first <= p < end}
             outputs = {p: state.outputs.pop(p) for p in list(state.outputs) if p < end}
-            encoded, inline = self._encode(values, first, failures)
+            encoded, inline, blobs = self._encode(values, first, failures)
             del values
             self._send(
-                Results(state.run.serial, first, count, encoded, seconds.tobytes(), failures, outputs, finished),
+                Results(state.run.serial, first, count, encoded, seconds.tobytes(), failures, outputs, finished, blobs),
                 inline,
             )
 
     def _encode(
         self, values: list[Any], first: int, failures: dict[int, TaskFailure]
-    ) -> tuple[Encoded, list[memoryview]]:
+    ) -> tuple[Encoded, list[memoryview], list[tuple[str, int]]]:
         codec = self._codec or Codec()
         try:
-            header, buffers = codec.encode(values)
+            header, buffers, blobs = codec.encode_with_blobs(values)
         except Exception:
             for index, value in enumerate(values):
                 try:
@@ -298,9 +298,9 @@ class Worker:
                 except Exception as error:
                     values[index] = None
                     failures[first + index] = _failure("unencodable", error)
-            header, buffers = codec.encode(values)
+            header, buffers, blobs = codec.encode_with_blobs(values)
         places, inline = self._segments.place_all(buffers, _POOL)
-        return Encoded(header, places), inline
+        return Encoded(header, places), inline, blobs
 
     def _decode(self, encoded: Encoded, inline: memoryview) -> Any:
         here = split_inline(encoded.places, inline)

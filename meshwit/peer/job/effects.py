@@ -8,14 +8,16 @@ from typing import Any, TypeAlias
 import msgspec
 
 from meshwit.events import JobEvent
+from meshwit.ids import PeerId
 from meshwit.lang import program as ir
 from meshwit.lang.wishes import Path
-from meshwit.peer.job.steps import StepSettings
+from meshwit.peer.job.steps import StepSettings, TaskFault
 
 
 class PrepareStep(msgspec.Struct, frozen=True):
-    """Make a step known to the workers."""
+    """Make a step known to a peer, before its first batch there."""
 
+    peer: PeerId
     step: int
     task: ir.Expression
     captured: list[Any]
@@ -23,20 +25,52 @@ class PrepareStep(msgspec.Struct, frozen=True):
 
 
 class Assign(msgspec.Struct, frozen=True):
-    """Run these items of a step."""
+    """Have a peer run these items of a step."""
 
+    peer: PeerId
     step: int
     batch: int
     numbers: Sequence[int]
     items: list[Any]
-    exclusive: frozenset[str] = frozenset()
+
+
+class AskForItems(msgspec.Struct, frozen=True):
+    """Ask a peer for items that it has not begun."""
+
+    peer: PeerId
+    step: int
+    numbers: Sequence[int]
+
+
+class DropItems(msgspec.Struct, frozen=True):
+    """Tell a peer that items are settled elsewhere."""
+
+    peer: PeerId
+    step: int
+    numbers: Sequence[int]
 
 
 class EndStep(msgspec.Struct, frozen=True):
-    """Forget a step; with `cancel`, kill what runs of it."""
+    """Tell a peer that a step is over; with `cancel`, what runs of it is killed."""
 
+    peer: PeerId
     step: int
     cancel: bool
+
+
+class StepOver(msgspec.Struct, frozen=True):
+    """Forget a step; what was seen of its peers is worth keeping.
+
+    Attributes:
+        rates: by peer: work per second of one slot, and how many samples say so.
+        lengths: of its items relative to each other; empty where that was not noted.
+    """
+
+    step: int
+    activity: str
+    rates: dict[PeerId, tuple[float, float]]
+    items: list[Any] = []
+    lengths: list[float] = []
 
 
 class RunInline(msgspec.Struct, frozen=True):
@@ -53,8 +87,16 @@ class Emit(msgspec.Struct, frozen=True):
     event: JobEvent
 
 
+class Deliver(msgspec.Struct, frozen=True):
+    """Hand outcomes of a stream to whoever gave the items: of each number its value, or why it has none."""
+
+    outcomes: list[tuple[int, Any | TaskFault]]
+
+
 class JobEnded(msgspec.Struct, frozen=True):
     """The job has its outcome."""
 
 
-Effect: TypeAlias = PrepareStep | Assign | EndStep | RunInline | Emit | JobEnded
+Effect: TypeAlias = (
+    PrepareStep | Assign | AskForItems | DropItems | EndStep | StepOver | RunInline | Emit | Deliver | JobEnded
+)

@@ -1,19 +1,21 @@
 """The job leader: a core that carries a job from its first statement to its outcome.
 
-It runs the interpreter, answers wishes from the journal where it can, turns the others into steps, gives batches of
-them to peers that have room, and tells what happened. It decides nothing about processes and reads no clock.
+It runs the interpreter, answers wishes from the journal where it can, turns the others into steps, lets their
+schedulers spread them over the peers that can run them (`spreading`), and tells what happened. It decides nothing about
+processes and reads no clock.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from meshwit import events
+from meshwit.ids import PeerId
 from meshwit.lang import program as ir
 from meshwit.lang.arrows import activities_in
 from meshwit.lang.control import Failure
@@ -23,18 +25,22 @@ from meshwit.lang.offer import Activity
 from meshwit.lang.text import short_text
 from meshwit.lang.wishes import CallWish, Path, Request, SleepWish, StepWish, Tracing, Withdrawal
 from meshwit.outcome import JobState
-from meshwit.peer.job.capable import nobody_can
-from meshwit.peer.job.effects import Assign, Effect, Emit, EndStep, JobEnded, PrepareStep, RunInline
+from meshwit.peer.job.effects import Effect, Emit, JobEnded, RunInline
+from meshwit.peer.job.guesses import Guesses, expected_works
 from meshwit.peer.job.journal import Journal, Known
 from meshwit.peer.job.partial import partial_results
 from meshwit.peer.job.progress import StepProgress
 from meshwit.peer.job.settings import call_settings, step_settings
+from meshwit.peer.job.spreading import Spreading
 from meshwit.peer.job.steps import StepRun, StepSettings, TaskFault
+from meshwit.peer.job.workers import Owner, Worker, nobody_runs
 
 REPORT_INTERVAL_S = 0.1
 """Progress is told at most so often."""
-
-WorkOf = Callable[[ir.Invoke, Any], float | None]
+EXPLAINED_MAX = 16
+"""Grid steps of which is remembered why items ran where they did: their books take some ten bytes an item."""
+LEFT_OUT_MAX = 32
+"""Peers named that were left out of a step."""
 
 
 class JobLeader:
@@ -44,12 +50,12 @@ class JobLeader:
         program: checked.
         job: name of the job to run.
         arguments: values of its parameters, in order.
-        slots: worker processes that may be used.
-        numbers: gives step and batch numbers, unique within the peer.
+        workers: the peers that may work for it; more may join.
+        numbers: gives step numbers, unique within the peer.
         peer: name of this peer, for messages.
         defaults: settings of steps that the script does not set.
-        work_of: estimates the work of an item, where the activity can.
-        capabilities: of this peer; None where they are not known, so that every step may run on it.
+        guesses: what is believed of items.
+        owners: the controller of each activity here, by the activity's name.
     """
 
     def __init__(
@@ -58,14 +64,14 @@ class JobLeader:
         job: str,
         arguments: Sequence[Any],
         *,
-        slots: int,
+        workers: Iterable[Worker],
         numbers: itertools.count[int],
         peer: str = "",
         limits: JobLimits = DEFAULT_LIMITS,
         defaults: StepSettings = StepSettings(),  # noqa: B008 - frozen
         journal: Journal | None = None,
-        work_of: WorkOf | None = None,
-        capabilities: Mapping[str, object] | None = None,
+        guesses: Guesses | None = None,
+        owners: Mapping[str, Owner] | None = None,
     ) -> None:
         self.program = program
         self.state = JobState.RUNNING
@@ -73,17 +79,15 @@ class JobLeader:
         self.trace: list[str] = []
         self.failure: Failure | None = None
         self.paused = False
+        self.explanations: dict[int, StepRun] = {}
+        """Grid steps of the job by their place in it: the latest ones, for whoever asks why."""
         self._interpreter = Interpreter(program, job, arguments, limits=limits)
-        self._slots = max(1, slots)
         self._numbers = numbers
         self._peer = peer
         self._limits = limits
         self._defaults = defaults
-        self._work_of = work_of
-        self._capabilities = capabilities
-        self._steps: dict[int, StepRun] = {}
+        self._guesses = guesses or Guesses()
         self._by_path: dict[Path, int] = {}
-        self._batches: dict[int, int] = {}
         self._sleeping: list[tuple[float, int, Path]] = []
         self._slept: dict[Path, float] = {}
         self._withdrawn: set[Path] = set()
@@ -93,6 +97,12 @@ class JobLeader:
         self._report_due: float | None = None
         self._statement_line = 0
         self._effects: list[Effect] = []
+        self._spreading = Spreading(self._effects, owners or {})
+        for worker in workers:
+            self._spreading.joined(worker, 0.0)
+        self._spreading.lost = lambda step, faults: self._lost.append((step, faults))
+        self._steps = self._spreading.steps
+        self._lost: list[tuple[StepRun, dict[int, TaskFault]]] = []
 
     # --- what the shell calls ----------------------------------------------------------------------------------
 
@@ -100,7 +110,8 @@ class JobLeader:
         """Begin."""
         self._started = now
         job = self._interpreter.job.name
-        self._tell(events.JobStarted(at=0.0, job=job, workers=self._slots))
+        slots = sum(worker.slots for worker in self._spreading.workers.values())
+        self._tell(events.JobStarted(at=0.0, job=job, workers=slots))
         return self._go_on(now)
 
     @property
@@ -112,47 +123,50 @@ class JobLeader:
         """Go on where the script let others go first."""
         return self._go_on(now)
 
-    def assign(self, room: int, now: float, taken: frozenset[str] = frozenset()) -> list[Effect]:
-        """Give out batches to a peer with room for so many; fewer come if there is nothing to do.
+    def worker_joined(self, worker: Worker, now: float) -> list[Effect]:
+        """A peer offers to work, or what it can do has changed."""
+        self._spreading.joined(worker, now)
+        return self._after(now)
 
-        `taken` are the exclusive activities that run there already.
-        """
-        if self.state is not JobState.RUNNING or self.paused:
-            return []
-        while room > 0:
-            given = self._give(taken)
-            if given is None:
-                break
-            taken |= given.settings.exclusive
-            room -= 1
-        return self._taken()
+    def worker_left(self, peer: PeerId, now: float) -> list[Effect]:
+        """A peer is gone."""
+        self._spreading.left(peer, now)
+        return self._after(now)
 
-    def _give(self, taken: frozenset[str]) -> StepRun | None:
-        """Give out one batch: of the step of highest priority, among equals of the one with the fewest out."""
-        waiting = [step for step in self._steps.values() if step.pending and not step.settings.exclusive & taken]
-        for step in sorted(waiting, key=lambda step: (-step.settings.priority, len(step.running))):
-            batch = next(self._numbers)
-            numbers = step.take(batch)
-            if numbers:
-                self._batches[batch] = step.number
-                items = _picked(step.items, numbers)
-                self._effects.append(Assign(step.number, batch, numbers, items, step.settings.exclusive))
-                return step
-        return None
+    def granted(self, step: int, peer: PeerId, slots: int, now: float) -> list[Effect]:
+        """A peer says how many slots a step has there."""
+        self._spreading.granted(step, peer, slots, now)
+        return self._after(now)
 
-    def batches(self) -> list[int]:
-        """The batches that are out."""
-        return list(self._batches)
+    def begun(self, step: int, peer: PeerId, batches: Iterable[int], now: float) -> list[Effect]:
+        """A peer began with batches."""
+        self._spreading.begun(step, peer, batches, now)
+        return self._after(now)
 
-    @property
-    def has_work(self) -> bool:
-        """Whether `assign` would give out something."""
-        running = self.state is JobState.RUNNING and not self.paused
-        return running and any(step.pending and step.fault is None for step in self._steps.values())
+    def given_back(self, step: int, peer: PeerId, items: Sequence[int], now: float) -> list[Effect]:
+        """A peer gave items back that it had not begun."""
+        self._spreading.given_back(step, peer, items, now)
+        return self._after(now)
+
+    def heard(self, peer: PeerId, now: float) -> list[Effect]:
+        """A peer lives."""
+        self._spreading.heard(peer, now)
+        return self._after(now)
+
+    def refused(self, step: int, peer: PeerId, why: str, now: float) -> list[Effect]:
+        """A peer does not run a step, for a reason of its own."""
+        running = self._steps.get(step)
+        if running is not None and self._spreading.refused(step, peer, why, now):
+            self._tell_left_out(running, now)
+            if not running.workers and not running.ended:
+                self._nobody_left(running, why, now)
+                return self._go_on(now)
+        return self._after(now)
 
     def results(
         self,
-        batch: int,
+        number: int,
+        peer: PeerId,
         numbers: Sequence[int],
         values: Sequence[Any],
         seconds: Sequence[float],
@@ -161,51 +175,37 @@ class JobLeader:
         worker: int,
         now: float,
     ) -> list[Effect]:
-        """Outcomes of some items of a batch arrived."""
-        step = self._steps.get(self._batches.get(batch, -1))
-        if step is None or self.state is not JobState.RUNNING:
+        """Outcomes of some items of a step arrived: of each number a value, None where it failed, and a time."""
+        step = self._steps.get(number)
+        if step is None or self.state is not JobState.RUNNING or peer not in step.given_to:
             return []
-        for number, text in outputs.items():
-            item = None if step.single else number
-            self._tell(
-                events.Printed(at=now - self._started, activity=step.activity, item=item, worker=worker, text=text)
-            )
-        retried, final = step.record(batch, numbers, values, seconds, faults)
-        if batch not in step.running:
-            self._batches.pop(batch, None)
-        if not step.single:
-            good = [(n, v) for n, v in zip(numbers, values, strict=True) if n not in faults] if faults else None
-            if good is None:
-                self.journal.record_items(step.path, list(numbers), list(values))
-            else:
-                self.journal.record_items(step.path, [n for n, _ in good], [v for _, v in good])
-        for number in (*retried, *final):
-            failure = step.failure(number, faults[number], self._peer)
-            if not step.single:
-                self._tell(events.ItemFailed(at=now - self._started, failure=failure, retried=number in retried))
+        name = self._name_of(peer)
+        for item, text in outputs.items():
+            of = None if step.single else item
+            at = now - self._started
+            self._tell(events.Printed(at=at, activity=step.activity, item=of, worker=worker, text=text, peer=name))
+        faults = {item: msgspec.structs.replace(fault, peer=fault.peer or name) for item, fault in faults.items()}
+        recorded = step.record(peer, numbers, values, seconds, faults, now)
+        if not step.single and recorded.fresh:
+            fresh = list(recorded.fresh)
+            self.journal.record_items(step.path, fresh, [step.values[item] for item in fresh])
+        for item in (*recorded.retried, *recorded.final):
+            self._item_failed(step, item, faults[item], name, now, retried=item in recorded.retried)
         if not step.single:
             self._report_soon(now)
-        if step.ended:
-            self._end_step(step, now)
-            return self._go_on(now)
-        return self._taken()
-
-    def put_back(self, batch: int, numbers: Sequence[int]) -> None:
-        """Items of a batch were not started and wait again."""
-        step = self._steps.get(self._batches.get(batch, -1))
-        if step is not None:
-            step.put_back(batch, numbers)
-            if batch not in step.running:
-                del self._batches[batch]
+        if not step.ended:
+            self._spreading.recorded(step, recorded.effects, now)
+        return self._after(now)
 
     def inline_answered(self, path: Path, known: Known, now: float) -> list[Effect]:
         """An inline activity was called."""
         self._answer(path, known)
         return self._go_on(now)
 
-    def worker_died(self, worker: int, cause: str, now: float) -> list[Effect]:
+    def worker_died(self, peer: PeerId, worker: int, cause: str, now: float) -> list[Effect]:
         """A worker process died; its tasks are seen to elsewhere."""
-        self._tell(events.WorkerDied(at=now - self._started, worker=worker, cause=cause))
+        name = self._name_of(peer)
+        self._tell(events.WorkerDied(at=now - self._started, worker=worker, cause=cause, peer=name))
         return self._taken()
 
     def tick(self, now: float) -> list[Effect]:
@@ -215,20 +215,24 @@ class JobLeader:
             if path not in self._withdrawn:
                 self._slept[path] = now
                 self._answer(path, Known())
+        self._spreading.tick(now)
         if self._report_due is not None and self._report_due <= now:
             self._report(now)
-        return self._go_on(now)
+        return self._after(now)
 
     def next_deadline(self) -> float | None:
         """When `tick` is due."""
         due = [self._report_due] if self._report_due is not None else []
         due += [self._sleeping[0][0]] if self._sleeping and not self.paused else []
+        looked_at = self._spreading.next_deadline()
+        due += [looked_at] if looked_at is not None else []
         return min(due, default=None)
 
     def pause(self, now: float) -> list[Effect]:
         """Give out nothing more until `resume`; what runs ends."""
         if self.state is JobState.RUNNING and not self.paused:
             self.paused = True
+            self._spreading.pause(True, now)
             self._tell(events.Paused(at=now - self._started))
         return self._taken()
 
@@ -236,6 +240,7 @@ class JobLeader:
         """Go on."""
         if self.state is JobState.RUNNING and self.paused:
             self.paused = False
+            self._spreading.pause(False, now)
             self._tell(events.Resumed(at=now - self._started))
         return self._go_on(now)
 
@@ -245,13 +250,14 @@ class JobLeader:
             self._end(JobState.CANCELLED, events.Cancelled(at=now - self._started))
         return self._taken()
 
+    @property
+    def names(self) -> Mapping[PeerId, str]:
+        """Of all peers that ever offered to work."""
+        return self._spreading.names
+
     def elapsed(self, now: float) -> float:
         """Seconds since the job started."""
         return now - self._started
-
-    def activity_of(self, step: int) -> str:
-        """The activity that a running step applies; empty if there is no such step."""
-        return self._steps[step].activity if step in self._steps else ""
 
     def variables(self) -> dict[str, Any]:
         """The variables of the outer block as they are."""
@@ -271,12 +277,21 @@ class JobLeader:
         for step in self._steps.values():
             step.check()
             assert self._by_path[step.path] == step.number
-        for batch, number in self._batches.items():
-            assert number not in self._steps or batch in self._steps[number].running
         if self.state is not JobState.RUNNING:
             assert not self._steps
 
     # --- the interpreter ---------------------------------------------------------------------------------------
+
+    def _after(self, now: float) -> list[Effect]:
+        """What follows when peers have said something: steps may have ended, and the script goes on."""
+        while self._lost:
+            step, faults = self._lost.pop()
+            if step.number in self._steps:
+                for item, fault in faults.items():
+                    self._item_failed(step, item, fault, "", now, retried=False)
+        for step in [step for step in self._steps.values() if step.ended]:
+            self._end_step(step, now)
+        return self._go_on(now)
 
     def _go_on(self, now: float) -> list[Effect]:
         while self.state is JobState.RUNNING and not self.paused and self._interpreter.ready:
@@ -330,6 +345,11 @@ class JobLeader:
         if number is not None:
             self._drop(self._steps[number], cancel=True)
 
+    def _item_failed(self, step: StepRun, item: int, fault: TaskFault, peer: str, now: float, *, retried: bool) -> None:
+        if not step.single:
+            failure = step.failure(item, fault, peer)
+            self._tell(events.ItemFailed(at=now - self._started, failure=failure, retried=retried))
+
     def _interpreter_ended(self, now: float) -> None:
         at = now - self._started
         if self._interpreter.state is State.FAILED:
@@ -352,7 +372,7 @@ class JobLeader:
 
     def _begin(self, wish: CallWish | StepWish, now: float) -> None:
         if isinstance(wish, CallWish):
-            self._begin_call(wish)
+            self._begin_call(wish, now)
             return
         calls = activities_in(wish.task)
         name = calls[0].activity.name if calls else ""
@@ -361,39 +381,32 @@ class JobLeader:
             return
         known = dict(self.journal.items(wish.path))
         settings = step_settings(calls, wish.options, self._defaults)
-        if len(known) < len(wish.items) and self._refused(wish, [call.activity for call in calls], settings):
-            return
-        order = self._longest_first(wish)
+        activities = [call.activity for call in calls]
         step = StepRun(
             next(self._numbers), wish.path, wish.task, wish.captured, wish.items, settings,
-            activity=name, span=wish.span, slots=self._slots, single=False, order=order, known=known,
+            activity=name, span=wish.span, single=False, works=expected_works(self._guesses, name, wish), known=known,
+            batch_items_max=self._guesses.batch_items_max(wish.items),
         )  # fmt: skip
+        able = self._spreading.able(step, activities)
+        if not able and not step.ended and self._refused(wish, activities, step):
+            return
         shown = next(self._step_count)
         self._progress[step.number] = StepProgress(shown, now, step.done)
+        self._explain(shown, step)
         line = self.program.line_of(wish.span)
         at = now - self._started
         self._tell(events.StepStarted(at=at, step=shown, activity=name, line=line, total=len(wish.items)))
-        self._open(step)
+        self._tell_left_out(step, now)
+        self._open(step, activities, able, now)
         if step.ended:
             self._end_step(step, now)
 
-    def _longest_first(self, wish: StepWish) -> list[int] | None:
-        """Item numbers by estimated work, where the activity estimates it: long tasks must not start last."""
-        if self._work_of is None or not isinstance(wish.task, ir.Invoke):
-            return None
-        if not (len(wish.task.arguments) == 1 and isinstance(wish.task.arguments[0], ir.Load)):
-            return None
-        estimates: list[float] = []
-        for item in wish.items:
-            work = self._work_of(wish.task, item)
-            if work is None:
-                return None
-            estimates.append(work)
-        if min(estimates, default=0) == max(estimates, default=0):
-            return None
-        return sorted(range(len(estimates)), key=lambda number: (-estimates[number], number))
+    def _explain(self, shown: int, step: StepRun) -> None:
+        self.explanations[shown] = step
+        if len(self.explanations) > EXPLAINED_MAX:
+            del self.explanations[next(iter(self.explanations))]
 
-    def _begin_call(self, wish: CallWish) -> None:
+    def _begin_call(self, wish: CallWish, now: float) -> None:
         if wish.call.activity.inline:
             self._effects.append(RunInline(wish.path, wish.call, wish.arguments))
             return
@@ -403,28 +416,31 @@ class JobLeader:
         )
         task = msgspec.structs.replace(wish.call, arguments=loads)
         settings = call_settings(wish.call.activity, self._defaults)
-        if self._refused(wish, [wish.call.activity], settings):
-            return
         step = StepRun(
             next(self._numbers), wish.path, task, list(wish.arguments), [None], settings,
-            activity=wish.call.activity.name, span=wish.span, slots=self._slots, single=True,
+            activity=wish.call.activity.name, span=wish.span, single=True,
         )  # fmt: skip
-        self._open(step)
+        activities = [wish.call.activity]
+        able = self._spreading.able(step, activities)
+        if able or not self._refused(wish, activities, step):
+            self._open(step, activities, able, now)
 
-    def _refused(self, wish: CallWish | StepWish, activities: Sequence[Activity], settings: StepSettings) -> bool:
-        """Whether no peer can run it: then it has failed, whatever `OnError` says, since no item ever could run."""
-        if self._capabilities is None:
-            return False
-        message = nobody_can(activities, settings.requires, {self._peer: self._capabilities})
-        if message:
-            activity = activities[0].name if activities else ""
-            self._answer(wish.path, Known(failure=Failure(message, wish.span, activity, peer=self._peer)))
-        return bool(message)
+    def _refused(self, wish: CallWish | StepWish, activities: Sequence[Activity], step: StepRun) -> bool:
+        """No peer can run it: then it has failed, whatever `OnError` says, since no item ever could run."""
+        message = nobody_runs(self._spreading.workers.values(), activities, step)
+        activity = activities[0].name if activities else ""
+        self._answer(wish.path, Known(failure=Failure(message, wish.span, activity, peer=self._peer)))
+        return True
 
-    def _open(self, step: StepRun) -> None:
-        self._steps[step.number] = step
+    def _nobody_left(self, step: StepRun, why: str, now: float) -> None:
+        """The last peer that could run a step refused it."""
+        self._drop(step, cancel=True)
+        message = f"no peer runs `{step.activity}` any more: {why}"
+        self._answer(step.path, Known(failure=Failure(message, step.span, step.activity, peer=self._peer)))
+
+    def _open(self, step: StepRun, activities: Sequence[Activity], able: Sequence[Worker], now: float) -> None:
         self._by_path[step.path] = step.number
-        self._effects.append(PrepareStep(step.number, step.task, step.captured, step.settings))
+        self._spreading.open(step, activities, able, now)
 
     def _end_step(self, step: StepRun, now: float) -> None:
         if not step.single:
@@ -438,12 +454,9 @@ class JobLeader:
         self._answer(step.path, Known(step.values[0] if step.single else step.values))
 
     def _drop(self, step: StepRun, *, cancel: bool) -> None:
-        del self._steps[step.number]
         del self._by_path[step.path]
         self._progress.pop(step.number, None)
-        for batch in step.running:
-            self._batches.pop(batch, None)
-        self._effects.append(EndStep(step.number, cancel))
+        self._spreading.drop(step, cancel=cancel)
 
     def _end(self, state: JobState, event: events.JobEvent) -> None:
         for step in list(self._steps.values()):
@@ -467,17 +480,21 @@ class JobLeader:
                 self._report_step(step, now)
 
     def _report_step(self, step: StepRun, now: float) -> None:
-        self._tell(self._progress[step.number].event(step, now - self._started, now))
+        done_by = {self._name_of(peer): count for peer, count in step.done_by.items()}
+        self._tell(self._progress[step.number].event(step, done_by, now - self._started, now))
 
     def _tell(self, event: events.JobEvent) -> None:
         self._effects.append(Emit(event))
 
+    def _tell_left_out(self, step: StepRun, now: float) -> None:
+        if step.left_out and not step.single:
+            peers = dict(itertools.islice(step.left_out.items(), LEFT_OUT_MAX))
+            self._tell(events.PeersLeftOut(at=now - self._started, activity=step.activity, peers=peers))
+
+    def _name_of(self, peer: PeerId) -> str:
+        return self.names.get(peer, peer)
+
     def _taken(self) -> list[Effect]:
-        effects, self._effects = self._effects, []
+        effects = self._effects[:]
+        self._effects.clear()
         return effects
-
-
-def _picked(items: list[Any], numbers: Sequence[int]) -> list[Any]:
-    if isinstance(numbers, range) and numbers.step == 1:
-        return items[numbers.start : numbers.stop]
-    return [items[number] for number in numbers]

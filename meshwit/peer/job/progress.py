@@ -24,8 +24,8 @@ class StepProgress:
         self.number = number
         self._seen: deque[tuple[float, int]] = deque([(started, known)])
 
-    def event(self, step: StepRun, at: float, now: float) -> Progressed:
-        """What to tell now; `at` is seconds since the job started."""
+    def event(self, step: StepRun, peers: dict[str, int], at: float, now: float) -> Progressed:
+        """What to tell now; `peers` is items done by peer name, `at` seconds since the job started."""
         while len(self._seen) > 1 and self._seen[1][0] <= now - RATE_WINDOW_S:
             self._seen.popleft()
         since, done = self._seen[0]
@@ -43,4 +43,5 @@ class StepProgress:
             remaining_s=likely,
             remaining_low_s=low,
             remaining_high_s=high,
+            peers=peers,
         )

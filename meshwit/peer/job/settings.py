@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from meshwit.bench.requirements import Requirement
 from meshwit.lang import program as ir
 from meshwit.lang.offer import Activity
 from meshwit.peer.job.capable import required
@@ -25,7 +26,13 @@ def step_settings(calls: Sequence[ir.Invoke], options: Any, defaults: StepSettin
         timeout_s=options.time_limit or _shortest(activities) or defaults.timeout_s,
         memory_max_bytes=options.memory_limit or _smallest(activities) or defaults.memory_max_bytes,
         requires=required(activities, options.requires),
+        peers_max=options.max_clients,
     )
+
+
+def step_requirement(activities: Sequence[Activity]) -> Requirement:
+    """What the activities of a step require by themselves."""
+    return required(activities)
 
 
 def call_settings(activity: Activity, defaults: StepSettings) -> StepSettings:

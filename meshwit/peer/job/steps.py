@@ -1,27 +1,38 @@
-"""One step of a job while it runs: which items are waiting, where the others are, what came back.
+"""One step of a job while it runs: what came back, what is tried again, when it has ended.
 
-A Grid step is a step of many items; a call of an activity is a step of one. The step decides which item is tried
-again and when it has ended; what to do about that is the leader's.
+A Grid step is a step of many items; a call of an activity is a step of one. Where its items run is decided by its
+scheduler; the step tells that what happened and decides what an outcome means: a value, another try, an item set aside,
+the end. The first outcome of an item counts, whoever sends it.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from meshwit.bench.requirements import NOTHING, Requirement
+from meshwit.ids import PeerId
 from meshwit.lang import program as ir
 from meshwit.lang.control import Failure
 from meshwit.lang.text import short_text
 from meshwit.lang.tree import Span
 from meshwit.lang.wishes import Path
 from meshwit.peer.job.estimate import Remaining
-from meshwit.peer.sched.sizing import BatchSizer
+from meshwit.peer.sched.config import SchedulerConfig
+from meshwit.peer.sched.effects import Effect, Lost
+from meshwit.peer.sched.grid import GridScheduler
 
-SAMPLES_PER_BATCH = 64
+SAMPLES_PER_BATCH: Final = 64
+LOSSES_MAX: Final = 3
+"""A task that was running on so many peers when they were lost is believed to be why, and set aside."""
+LENGTHS_ITEMS_MAX: Final = 5_000
+"""Of steps with no more items, without estimates, it is noted how long each item took, for the next time."""
+FINAL_KINDS: Final = frozenset({"killed", "unloadable", "unencodable"})
+"""Failures that another try would only repeat."""
+SCHEDULING: Final = SchedulerConfig(beats=True, silence_min_s=1.0)
+"""Peers beat four times a second; a hiccup of a second costs less than a peer wrongly believed frozen."""
 
 
 class TaskFault(msgspec.Struct, frozen=True):
@@ -32,6 +43,7 @@ class TaskFault(msgspec.Struct, frozen=True):
     traceback: str = ""
     output: str = ""
     worker: int = -1
+    peer: str = ""
 
 
 class StepSettings(msgspec.Struct, frozen=True):
@@ -49,6 +61,8 @@ class StepSettings(msgspec.Struct, frozen=True):
     timeout_s: float | None = None
     memory_max_bytes: int | None = None
     requires: Requirement = NOTHING
+    peers_max: int = 0
+    """No more peers than that; 0 for all."""
 
 
 class StepRun:
@@ -57,9 +71,15 @@ class StepRun:
     Attributes:
         number: of the step within its peer: what its batches are filed under.
         single: it is a call: its answer is the one value, not a list.
+        scheduler: who runs what.
         values: results by item, None where none yet.
-        pending: ranges of items that wait.
-        running: items given out and not back.
+        done: items with an outcome, `failed` of them without a value.
+        fault: the item that ended the step, and why.
+        workers: peers that may run it, with the slots that they grant.
+        opened: peers that know of it; `given_to`, those that ever got items.
+        done_by: items by the peer whose outcome counted.
+        left_out: peers that may not run it, and why, by name.
+        refused: those of them that said so themselves.
     """
 
     def __init__(
@@ -73,10 +93,11 @@ class StepRun:
         *,
         activity: str,
         span: Span,
-        slots: int,
         single: bool,
-        order: Sequence[int] | None = None,
+        works: Sequence[float] | None = None,
         known: dict[int, Any] | None = None,
+        batch_items_max: int | None = None,
+        complete: bool = True,
     ) -> None:
         self.number = number
         self.path = path
@@ -87,28 +108,46 @@ class StepRun:
         self.activity = activity
         self.span = span
         self.single = single
-        self.slots = slots
-        self.sizer = BatchSizer(settings.strategy, slots, len(items))
+        config = SCHEDULING
+        if batch_items_max is not None:
+            config = msgspec.structs.replace(config, batch_items_max=batch_items_max)
+        self.scheduler = GridScheduler(
+            settings.strategy, len(items), works,
+            complete=complete, config=config, once=settings.once, known=known or (),
+        )  # fmt: skip
         self.remaining = Remaining()
         self.values: list[Any] = [None] * len(items)
-        self.done = 0
+        self._settled = bytearray(len(items))
         self.failed = 0
-        self.running: dict[int, int] = {}
-        """Batch -> items of it that are not back."""
-        self.attempts: dict[int, int] = {}
         self.fault: tuple[int, TaskFault] | None = None
-        for number_known, value in (known or {}).items():
-            self.values[number_known] = value
+        self.workers: dict[PeerId, int] = {}
+        self.opened: set[PeerId] = set()
+        self.given_to: set[PeerId] = set()
+        self.done_by: dict[PeerId, int] = {}
+        self.left_out: dict[str, str] = {}
+        self.refused: dict[PeerId, str] = {}
+        noted = LENGTHS_ITEMS_MAX if works is None and complete and not single else 0
+        self._took: list[tuple[PeerId, float] | None] = [None] * len(items) if len(items) <= noted else []
+        self._attempts: dict[int, int] = {}
+        self._losses: dict[int, set[PeerId]] = {}
+        for item, value in (known or {}).items():
+            self.values[item] = value
+            self._settled[item] = 1
         self.done = len(known or {})
-        waiting = [i for i in (order if order is not None else range(len(items))) if not known or i not in known]
-        self.pending: deque[Sequence[int]] = deque([waiting] if waiting else [])
-        if not known and order is None and items:
-            self.pending = deque([range(len(items))])
 
-    @property
-    def left(self) -> int:
-        """Items that wait to be given out."""
-        return sum(len(part) for part in self.pending)
+    def append(self, items: Sequence[Any], now: float) -> list[Effect]:
+        """More items, for a step that is not complete; what the scheduler does about them."""
+        self.items += items
+        self.values += [None] * len(items)
+        self._settled.extend(bytes(len(items)))
+        return self.scheduler.append(len(items), None, now)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Drop items that are settled, and their values: somebody else has them now."""
+        for number in numbers:
+            self.items[number] = self.values[number] = None
+            self._attempts.pop(number, None)
+            self._losses.pop(number, None)
 
     @property
     def total(self) -> int:
@@ -116,83 +155,134 @@ class StepRun:
         return len(self.items)
 
     @property
+    def slots(self) -> int:
+        """Slots of all its peers, at least 1."""
+        return max(1, sum(self.workers.values()))
+
+    @property
     def ended(self) -> bool:
         """Whether every item has its outcome, or one has failed for good."""
         return self.fault is not None or self.done == len(self.items)
 
-    def take(self, batch: int) -> Sequence[int]:
-        """The item numbers of the next batch; empty if nothing may be given out."""
-        if self.fault is not None or not self.pending or (self.settings.one_at_a_time and self.running):
-            return ()
-        size = self.sizer.size(self.left)
-        if self.settings.once:
-            size = 1
-        part = self.pending.popleft()
-        if len(part) > size:
-            self.pending.appendleft(part[size:])
-            part = part[:size]
-        self.running[batch] = len(part)
-        return part
-
-    def put_back(self, batch: int, numbers: Sequence[int]) -> None:
-        """Items of a batch that were not started wait again, first."""
-        if numbers:
-            self.pending.appendleft(list(numbers))
-        self._returned(batch, len(numbers))
-
-    def _returned(self, batch: int, count: int) -> None:
-        left = self.running.get(batch, 0) - count
-        if left > 0:
-            self.running[batch] = left
-        else:
-            self.running.pop(batch, None)
+    def slots_of(self, granted: int) -> int:
+        """Slots of a peer that this step may use."""
+        alone = self.settings.one_at_a_time or self.settings.exclusive
+        return min(granted, 1) if alone else granted
 
     def record(
         self,
-        batch: int,
+        peer: PeerId,
         numbers: Sequence[int],
         values: Sequence[Any],
         seconds: Sequence[float],
         faults: dict[int, TaskFault],
-    ) -> tuple[list[int], list[int]]:
-        """Take the outcomes of some items of a batch.
-
-        Returns:
-            items that failed and are tried again; items that failed for good.
-        """
-        if batch not in self.running:
-            return [], []  # taken back or cancelled meanwhile
-        self._returned(batch, len(numbers))
-        self._measure(seconds)
-        if isinstance(numbers, range) and numbers.step == 1:
-            self.values[numbers.start : numbers.stop] = values
+        now: float,
+    ) -> Recorded:
+        """Take the outcomes of some items from a peer: a value (None where it failed) and a time for each number."""
+        every_second = seconds
+        if not faults and self._take_range(numbers, values):
+            fresh: Sequence[int] = numbers
         else:
-            for number, value in zip(numbers, values, strict=True):
-                self.values[number] = value
-        self.done += len(numbers)
+            first = {number: place for place, number in reversed(list(enumerate(numbers)))}  # one may be named twice
+            places = sorted(
+                place for number, place in first.items() if 0 <= number < len(self.items) and not self._settled[number]
+            )
+            fresh = [numbers[place] for place in places]
+            for place in places:
+                if numbers[place] not in faults:
+                    self.values[numbers[place]] = values[place]
+                    self._settled[numbers[place]] = 1
+            seconds = [seconds[place] for place in places]
+        if not faults:
+            self._done_on(peer, len(fresh))
+            self.done += len(fresh)
+            self._measure(peer, fresh, seconds)
+            return Recorded(fresh, [], [], self.scheduler.finished(peer, numbers, every_second, now))
+        return self._with_faults(peer, fresh, seconds, faults, now)
+
+    def _done_on(self, peer: PeerId, count: int) -> None:
+        self.done_by[peer] = self.done_by.get(peer, 0) + count
+
+    def _take_range(self, numbers: Sequence[int], values: Sequence[Any]) -> bool:
+        """Take a whole range at once, if nothing of it was taken before."""
+        if not (isinstance(numbers, range) and numbers.step == 1 and len(values) == len(numbers)):
+            return False
+        first, stop = numbers.start, numbers.stop
+        if not 0 <= first <= stop <= len(self.items) or self._settled.find(1, first, stop) >= 0:
+            return False
+        self.values[first:stop] = values
+        self._settled[first:stop] = b"\1" * len(numbers)
+        return True
+
+    def _with_faults(
+        self, peer: PeerId, fresh: Sequence[int], seconds: Sequence[float], faults: dict[int, TaskFault], now: float
+    ) -> Recorded:
+        good = [(number, took) for number, took in zip(fresh, seconds, strict=True) if number not in faults]
         retried: list[int] = []
         final: list[int] = []
-        for number, fault in faults.items():
-            attempts = self.attempts[number] = self.attempts.get(number, 0) + 1
+        for number in fresh:
+            if number not in faults:
+                continue
+            fault = faults[number]
+            attempts = self._attempts[number] = self._attempts.get(number, 0) + 1
             again = attempts <= self.settings.retries and not self.settings.once
-            if again and fault.kind not in ("killed", "unloadable", "unencodable"):
-                retried.append(number)
-                self.done -= 1
-            else:
-                final.append(number)
-                self.failed += 1
-                if not self.settings.skip_failed and self.fault is None:
-                    self.fault = (number, fault)
+            (retried if again and fault.kind not in FINAL_KINDS else final).append(number)
+        self._done_on(peer, len(good) + len(final))
+        effects: list[Effect] = []
+        if good:
+            self.done += len(good)
+            self._measure(peer, [number for number, _ in good], [took for _, took in good])
+            effects += self.scheduler.finished(peer, [number for number, _ in good], [took for _, took in good], now)
         if retried:
-            self.pending.append(retried)
-        return retried, final
+            effects += self.scheduler.failed(peer, retried, True, now)
+        if final:
+            effects += self.scheduler.failed(peer, final, False, now)
+            self._give_up(final, faults)
+        return Recorded([number for number, _ in good], retried, final, effects)
 
-    def _measure(self, seconds: Sequence[float]) -> None:
+    def _give_up(self, numbers: Iterable[int], faults: dict[int, TaskFault]) -> None:
+        for number in numbers:
+            self._settled[number] = 1
+            self.done += 1
+            self.failed += 1
+            if not self.settings.skip_failed and self.fault is None:
+                self.fault = (number, faults[number])
+
+    def lost(self, lost: Lost, name: str, now: float) -> tuple[dict[int, TaskFault], list[Effect]]:
+        """Items were running on a peer that is gone; those that are given up therefore, and what follows."""
+        faults: dict[int, TaskFault] = {}
+        effects: list[Effect] = []
+        for item in lost.items:
+            if self._settled[item]:
+                continue
+            losses = self._losses.setdefault(item, set())
+            losses.add(lost.peer)
+            if lost.final:
+                faults[item] = TaskFault(
+                    "killed", f"{name} was lost while it ran this, and it must not run twice", peer=name
+                )
+            elif len(losses) >= LOSSES_MAX:
+                faults[item] = TaskFault(
+                    "killed", f"{len(losses)} peers were lost while they ran this, {name} the last", peer=name
+                )
+        if faults:
+            if not lost.final:
+                effects = self.scheduler.set_aside(list(faults), now)
+            self._give_up(faults, faults)
+        return faults, effects
+
+    def lengths(self) -> list[float]:
+        """How long each item took, in units of the median one, whoever ran it; 0 where unknown, empty if not noted."""
+        rates = self.scheduler.rates()
+        return [each[1] * rates[each[0]][0] if each is not None and each[0] in rates else 0.0 for each in self._took]
+
+    def _measure(self, peer: PeerId, numbers: Sequence[int], seconds: Sequence[float]) -> None:
+        if self._took:
+            for number, took in zip(numbers, seconds, strict=True):
+                self._took[number] = (peer, took)
         count = len(seconds)
-        if count:
-            self.sizer.observe(float(sum(seconds)), count)
-            for one in seconds[:: max(1, count // SAMPLES_PER_BATCH)]:
-                self.remaining.add(float(one))
+        for one in seconds[:: max(1, count // SAMPLES_PER_BATCH)] if count else ():
+            self.remaining.add(float(one))
 
     def item_text(self, number: int) -> str:
         """An item, shortened, for messages."""
@@ -206,13 +296,30 @@ class StepRun:
             self.activity,
             None if self.single else number,
             "" if self.single else self.item_text(number),
-            peer,
+            fault.peer or peer,
             fault.worker if fault.worker >= 0 else None,
             fault.traceback,
             fault.output,
         )
 
     def check(self) -> None:
-        """Invariants: every item waits, runs, or has its outcome."""
-        assert self.left + sum(self.running.values()) + self.done == len(self.items)
+        """Invariants: what is settled is settled once; the scheduler's books agree."""
+        assert self.done == sum(self._settled), (self.done, sum(self._settled))
         assert self.failed <= self.done
+        self.scheduler.check()
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What outcomes came to.
+
+    Attributes:
+        fresh: items that got their value by them.
+        retried: items that failed and are tried again.
+        final: items that failed for good.
+        effects: of the scheduler.
+    """
+
+    fresh: Sequence[int]
+    retried: list[int]
+    final: list[int]
+    effects: list[Effect]

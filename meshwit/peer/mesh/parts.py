@@ -36,6 +36,7 @@ from meshwit.peer.mesh.admitting import Admissions
 from meshwit.peer.mesh.advertising import WIDE, Advertiser, offers
 from meshwit.peer.mesh.gossiping import GossipShell, MemberEvent
 from meshwit.peer.mesh.interfaces import look, networks, told_addresses
+from meshwit.peer.mesh.jobs import MeshJobs
 from meshwit.peer.mesh.keeper import MembershipKeeper
 from meshwit.peer.mesh.measuring import Measuring
 from meshwit.peer.mesh.merging import NEW_S
@@ -67,6 +68,8 @@ SETTLE_S: Final = 0.05
 """Links are chosen anew so long after the members changed: changes come in crowds."""
 PENDING_AFTER_S: Final = 0.3
 """After so long the mesh is told who waits at the door: strangers come and go there as fast as they like."""
+KEEP_SPEEDS_EVERY_S: Final = 60.0
+"""What was seen of peers' speeds is written that often, if it changed; and at the end."""
 COMPLAIN_EVERY_S: Final = 60.0
 COMPLAINTS_MAX: Final = 64
 """Peers about which a complaint is told; each once a minute at most."""
@@ -92,6 +95,7 @@ class Parts:
         member: MemberProfile,
         options: UpOptions,
         watchers: Watchers,
+        jobs: MeshJobs,
     ) -> None:
         self.home = home
         self.keeper = keeper
@@ -127,6 +131,7 @@ class Parts:
         )  # fmt: skip
         self.news = MembershipNews(keeper, links, self._asked_to_approve, self._misbehaved)
         self.admissions = Admissions(keeper, self._taken_names, self.listening_at, self._admissions_changed)
+        self.jobs = jobs
         self._tasks: set[asyncio.Task[object]] = set()
         self._closed = False
         self._settling: asyncio.TimerHandle | None = None
@@ -139,6 +144,7 @@ class Parts:
         self._pending_due: asyncio.TimerHandle | None = None
         self._complained: dict[PeerId, float] = {}
         self.measuring = Measuring(self._publish, options.when, lambda: self._member.capabilities)
+        jobs.belong(self.roster, self._misbehaved, self.measuring.need)
         self.on_expelled: Callable[[], None] = lambda: None
         """Called when this peer learns that it was expelled."""
         self.on_member: Callable[[MemberProfile], None] = lambda _member: None
@@ -160,6 +166,7 @@ class Parts:
         self._learn_own(topics.MEMBER, topics.encode(self._member))
         await self.seeker.start(self.port, [*self._options.peers, *contacts])
         self.spawn(self._look_for_ever())
+        self.spawn(self._keep_speeds())
         self.spawn(self.measuring.run())
         self.spawn(Advertiser(self.me, self.directory, self.listening_at, self._offers).run())
 
@@ -178,6 +185,7 @@ class Parts:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.jobs.keep()
         await self.seeker.close()
         await self.directory.close()
         await self.links.close()
@@ -250,9 +258,11 @@ class Parts:
             self.directory.add_contact(link.peer, (link.address[0], addresses[0][1]))
         self.news.greet(link)
         self.gossiping.link_up(link)
+        self.jobs.link_up(link)
 
     def _link_down(self, peer: PeerId, end: LinkEnd) -> None:
         self.gossiping.link_down(peer, end)
+        self.jobs.link_down(peer)
 
     def _dial_failed(self, peer: PeerId, error: LinkError) -> None:
         self.gossiping.dial_failed(peer, error)
@@ -285,6 +295,7 @@ class Parts:
     def _record_changed(self, owner: PeerId, topic: str, payload: bytes) -> None:
         before = {waiting.id for holder, waiting in self.roster.pending() if holder == owner}
         self.roster.learn(owner, topic, payload)
+        self.jobs.record_changed(owner, topic)
         if topic == needs.TOPIC:
             self.measuring.heard(payload)
         elif topic == topics.MEMBER:
@@ -360,19 +371,26 @@ class Parts:
             await asyncio.sleep(LOOK_EVERY_S)
             self._look_at_addresses()
 
+    async def _keep_speeds(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_SPEEDS_EVERY_S)
+            await self.jobs.keep()
+
     def _look_at_load(self) -> None:
         load = probe_load()
         self.measuring.looked(load)
-        slots = self._member.slots
+        engine = self.jobs.engine
         resting = may_work(self._options.when, load)
+        engine.rest(bool(resting))
         now = self._loop.time()
         found = LoadProfile(
-            free_slots=0 if resting else slots,
+            free_slots=0 if resting else engine.free_slots,
             busy_cores=round(load.busy_cores, 1),
             memory_free=load.memory_available,
             battery=load.battery,
             plugged_in=load.plugged_in,
             temperature_c=load.temperature_c,
+            jobs=engine.busy_jobs,
             resting=resting,
         )
         payload = topics.encode(found)
@@ -401,6 +419,7 @@ class Parts:
 
     def _learn_own(self, topic: str, payload: bytes) -> None:
         self.roster.learn(self.me, topic, payload)
+        self.jobs.record_changed(self.me, topic)
 
     # --- membership --------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import platform
 from typing import Final
 
 from meshwit import __version__
+from meshwit.bench.allowances import allowances
 from meshwit.bench.capabilities import capabilities
 from meshwit.bench.cores import usable_cores
 from meshwit.peer.control.options import UpOptions
@@ -27,7 +28,7 @@ def portrait(options: UpOptions, name: str, device: str, chain: bytes) -> Member
         ValueError: a property of the owner's has a name that cannot be one, or they are too long to be told.
         BrokenController, ControllerClash: an installed controller cannot be used.
     """
-    found = capabilities(options.properties)
+    found = capabilities(options.properties) | allowances(options.functions, pickle=options.allow_pickle)
     profile = MemberProfile(
         name=name,
         chain=chain,

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 from meshwit.ids import PeerId
@@ -115,14 +116,14 @@ class Seeker:
         """Tries all that is known."""
         book = self._book_file.book
         for address in dict.fromkeys((*self._hosts, *book.hosts)):
-            self._begin(self._try_host(address))
+            self._begin(partial(self._try_host, address))
         for sighting in self.discovery.sightings:
             if sighting.mesh_hash == mesh_hash(self._keeper.mesh):
-                self._begin(self._try(None, sighting.addresses))
+                self._begin(partial(self._try, None, sighting.addresses))
         heard_last = sorted(book.peers, key=lambda peer: -book.peers[peer].heard_at)
         for peer in heard_last:
             if not self._keeper.is_expelled(peer):
-                self._begin(self._try(peer, self._addresses_of(peer)))
+                self._begin(partial(self._try, peer, self._addresses_of(peer)))
 
     def _sighted(self, sighting: Sighting) -> None:
         if sighting.mesh_hash != mesh_hash(self._keeper.mesh):
@@ -131,19 +132,20 @@ class Seeker:
             return
         linked = {link.address[0] for link in self._links.links.values()}
         if not any(host in linked for host, _ in sighting.addresses) or len(self._links.links) < 2:
-            self._begin(self._try(None, sighting.addresses))
+            self._begin(partial(self._try, None, sighting.addresses))
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Starts a try unless too many are on their way."""
+        if self._trying < TRIES_MAX:
+            self._spawn(self._counted(work))
+
+    async def _counted(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        # Made here: a peer that stops may cancel this before it has begun, and then nobody would await what was made.
         if self._trying >= TRIES_MAX:
-            work.close()
             return
         self._trying += 1
-        self._spawn(self._counted(work))
-
-    async def _counted(self, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await work
+            await work()
         finally:
             self._trying -= 1
 

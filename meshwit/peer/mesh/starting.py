@@ -22,8 +22,10 @@ from meshwit import __version__
 from meshwit.peer.control.api import PeerApi
 from meshwit.peer.control.options import JoinPrompt, UpError, UpOptions
 from meshwit.peer.control.server import ControlServer
+from meshwit.peer.engine import Engine
 from meshwit.peer.mesh.address_book import AddressBookFile, listening_ports
 from meshwit.peer.mesh.belonging import Belonging, Search
+from meshwit.peer.mesh.jobs import MeshJobs, settings_of
 from meshwit.peer.mesh.keeper import MembershipKeeper
 from meshwit.peer.mesh.kept import Remembered, device_id, load_kept, ports_beside, save_kept
 from meshwit.peer.mesh.parts import Parts
@@ -42,7 +44,7 @@ from meshwit.peer.wire.links import Links
 from meshwit.peer.wire.sealing import SALT_BYTES, Sealer
 from meshwit.peer.wire.sockets import bound_sockets
 from meshwit.peer.wire.tls import self_signed
-from meshwit.plugins.discovery import BrokenController
+from meshwit.plugins.discovery import BrokenController, installed
 from meshwit.plugins.registry import ControllerClash
 
 HOSTS: Final = ("0.0.0.0", "::")
@@ -103,17 +105,23 @@ async def running_parts(
         except (ValueError, BrokenController, ControllerClash) as error:
             raise UpError(str(error)) from error
         book = AddressBookFile(profile.address_book_file)
+        registry = installed()
+        engine = await stack.enter_async_context(
+            Engine(registry, settings_of(member.slots, options), profile.key.id, member.name)
+        )
+        jobs = MeshJobs(engine, registry)
+        jobs.listen(links)
         # From here to the middle of `parts.start` nothing is awaited: whoever dials at once, as members do that keep a
         # link to this peer, must meet somebody who listens to what they say.
         port = await _listen(links, datagrams, options.port, kept.port)
         save_kept(profile.folder, Remembered(name, port))
         member = msgspec.structs.replace(member, port=port)
-        parts = Parts(home, keeper, links, sealer, datagrams, book, member, options, watchers)
+        parts = Parts(home, keeper, links, sealer, datagrams, book, member, options, watchers, jobs)
         parts.on_member = lambda told: about.__setitem__(slice(None), [told])
         stack.push_async_callback(parts.close)
         beside = [(LOOPBACK, each) for each in ports_beside(profile.folder)]
         await parts.start([*belonging.contacts, *contacts, *beside])
-        control = ControlServer(api, profile.folder)
+        control = ControlServer(api, profile.folder, jobs=jobs)
         await control.start()
         stack.push_async_callback(control.close)
         yield parts

@@ -20,6 +20,8 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
         delay_s: from a report to the next task's begin, both ways over the network. Too low: take-backs that gain
             nothing; too high: none where they would gain.
         waste_max: work of runs that lost, over the work of the step. Too low: stragglers stay; too high: energy.
+        beats: peers give a sign of life several times in `silence_min_s`, whatever they run, so that silence alone
+            tells that one is frozen. False: reports alone tell, and their tasks' length and `first_report_s` count too.
         silence_min_s: a peer is believed frozen after no shorter silence. Too low: a hiccup costs it its tasks; too
             high: a frozen peer holds them.
         silence_factor: and after so many times what its task should take, generously. As `silence_min_s`.
@@ -36,6 +38,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     load_max: float = 0.25
     delay_s: float = 0.003
     waste_max: float = 0.05
+    beats: bool = False
     silence_min_s: float = 0.5
     silence_factor: float = 4.0
     first_report_s: float = 10.0

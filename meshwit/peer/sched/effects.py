@@ -39,11 +39,25 @@ class Drop(msgspec.Struct, frozen=True):
     items: Sequence[int]
 
 
+class Lost(msgspec.Struct, frozen=True):
+    """Told, not asked: items were running on a peer that left or is believed frozen.
+
+    Attributes:
+        items: the first unsettled one of each batch that it had begun; with `once` all that it had been given.
+        final: they are set aside and no result of them will be taken; else they are pending again, or a second run of
+            them goes on.
+    """
+
+    peer: PeerId
+    items: Sequence[int]
+    final: bool
+
+
 class StepDone(msgspec.Struct, frozen=True):
-    """Each item is finished or set aside, and no more come."""
+    """Each item is finished or set aside, and no more come; nothing is wanted after it."""
 
 
-Effect = Give | TakeBack | Drop | StepDone
+Effect = Give | TakeBack | Drop | Lost | StepDone
 
 
 class Share(msgspec.Struct, frozen=True):

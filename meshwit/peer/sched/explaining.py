@@ -28,7 +28,9 @@ def reasons(ledger: Ledger, pending: Pending, item: int) -> list[str]:
     if item in pending:
         texts.append("waits for a peer")
     elif ledger.states[item] == ItemState.ASIDE:
-        texts.append("set aside: it failed too often")
+        texts.append("set aside: it is not run again")
+    elif ledger.states[item] == ItemState.FINISHED and not numbers:
+        texts.append("its result was known before")
     return texts
 
 

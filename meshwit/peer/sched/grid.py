@@ -16,7 +16,7 @@ from anybody who was given it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -40,7 +40,10 @@ STRATEGIES: Final = ("Balanced", "Queued", "Adaptive")
 _DECLINED_MAX: Final = 4
 _WASTE_TOLERANCE: Final = 0.03
 """Work is estimated, and what it was is known later."""
+RETURNS_MAX: Final = 3
+"""An item that came back so often stays where it is given next: else peers that look alike pass it on for ever."""
 _LOOKS_PER_TASK: Final = 10
+_SILENCE_LOOKS: Final = 4
 _LOOK_S_MIN: Final = 0.002
 
 
@@ -60,6 +63,8 @@ class GridScheduler:
         *,
         complete: bool = True,
         config: SchedulerConfig | None = None,
+        once: bool = False,
+        known: Collection[int] = (),
     ) -> None:
         """Nothing is given before `start`.
 
@@ -69,40 +74,45 @@ class GridScheduler:
             works: the estimated work of each, positive; None where nothing is estimated.
             complete: no more will be appended.
             config: numbers, where not the usual ones.
+            once: no item may run twice: items are given singly, and those of a peer that is lost are set aside.
+            known: items that are finished already.
 
         Raises:
-            ValueError: a strategy of another name, or estimates that are not one for each item.
+            ValueError: a strategy of another name, estimates that are not one for each item, or a known item
+                that there is not.
         """
         if strategy not in STRATEGIES:
             raise ValueError(f"there is no strategy {strategy!r}: {', '.join(STRATEGIES)}")
         self.strategy = strategy
         self.config = config or SchedulerConfig()
-        self.ledger = Ledger(count)
+        self.ledger = Ledger(count, known)
         self._works = None if works is None else _checked(works, count)
         self._count = count
+        self._known = self.ledger.finished
         self._complete = complete
         self._started = self._done = False
-        self._pending = Pending(self._works, count)
+        self._pending = Pending(self._works, count, self.ledger.free() if self.ledger.finished else None)
         self._rates = RateModel(self.config.window)
         self._forecast = Forecast(self.config, self._rates, self._pending)
-        self._placement = Placement(self._forecast, shrinking=strategy == "Adaptive")
-        self._rescue = Rescue(self._forecast, self.ledger)
+        self._placement = Placement(self._forecast, shrinking=strategy == "Adaptive", singly=once)
+        self._rescue = Rescue(self._forecast, self.ledger, once=once)
         self._settling = Settling(self._forecast, self.ledger, self._rescue)
         self._rescue.total_work = self._pending.work
         self._holders: dict[PeerId, Holder] = {}
         self._next_look = float("inf")
         self._looked_at = float("-inf")
         self._silence_at = float("-inf")
+        self._returns: dict[int, int] = {}
 
     # --- what happens -------------------------------------------------------------------------------------------
 
     def start(self, now: float) -> list[Effect]:
         """Give out the first items; peers that joined before share them."""
         self._started = True
-        self._silence_at = now + self.config.silence_min_s
+        self._silence_at = now + self.config.silence_min_s / _SILENCE_LOOKS
         self._forecast.sum_up(now, force=True)
         effects: list[Effect] = []
-        if self.strategy == "Balanced":
+        if self.strategy == "Balanced" and not self._rescue.once:
             for holder, items, work in opening(self._forecast, now):
                 effects.append(self._give(holder, items, work, Reason.SHARE, now))
         return effects + self._everyone(now)
@@ -119,8 +129,7 @@ class GridScheduler:
         else:
             more = _checked(works, count)
             self._works = more if self._works is None else np.concatenate((self._works, more))
-            free = (item for item, state in enumerate(self.ledger.states) if state == ItemState.PENDING)
-            self._pending = self._forecast.pending = Pending(self._works, self._count, free)
+            self._pending = self._forecast.pending = Pending(self._works, self._count, self.ledger.free())
         self._rescue.total_work += float(count) if works is None else float(sum(works))
         return self._everyone(now)
 
@@ -150,17 +159,24 @@ class GridScheduler:
         return effects + self._everyone(now)
 
     def peer_left(self, peer: PeerId, now: float) -> list[Effect]:
-        """A peer is gone; what it had not reported goes elsewhere."""
+        """A peer is gone; what it had not reported goes elsewhere, or with `once` nowhere."""
         holder = self._holders.pop(peer, None)
         if holder is None:
             return []
-        self._rescue.give_up(holder, now, gone=True)
+        effects = self._rescue.give_up(holder, now, gone=True)
         abandoned = self.ledger.abandoned
         for item in [item for item, ghost in abandoned.items() if ghost is holder]:
             del abandoned[item]
         self._forecast.holders.remove(holder)
         self._rates.remove(holder.rate)
-        return self._everyone(now)
+        return effects + self._everyone(now)
+
+    def heard(self, peer: PeerId, now: float) -> list[Effect]:
+        """A sign of life that is no report."""
+        holder = self._holders.get(peer)
+        if holder is None or self._done:
+            return []
+        return self._everyone(now) if self._hear(holder, now, reported=False) else []
 
     def batch_started(self, peer: PeerId, batch: int, now: float) -> list[Effect]:
         """A peer began with a batch."""
@@ -168,14 +184,14 @@ class GridScheduler:
         known = self.ledger.batches.get(batch)
         if holder is None or known is None or known.owner is not holder:
             return []
-        self._hear(holder, now)
+        woke = self._hear(holder, now)
         self.ledger.begun(known, now)
-        return []
+        return self._everyone(now) if woke else []
 
     def finished(self, peer: PeerId, items: Sequence[int], seconds: Sequence[float], now: float) -> list[Effect]:
         """A peer ended items; `seconds` is how long each took there."""
         holder = self._holders.get(peer)
-        if holder is None:
+        if holder is None or self._done:
             self._settling.strays += len(items)
             return []
         self._hear(holder, now)
@@ -193,7 +209,7 @@ class GridScheduler:
     def failed(self, peer: PeerId, items: Sequence[int], again: bool, now: float) -> list[Effect]:
         """Items failed on a peer; `again`: they are to be tried anew, else they are set aside."""
         holder = self._holders.get(peer)
-        if holder is None:
+        if holder is None or self._done:
             return []
         self._hear(holder, now)
         effects: list[Effect] = []
@@ -204,23 +220,40 @@ class GridScheduler:
         return effects + self._after(holder, now)
 
     def taken_back(self, peer: PeerId, items: Sequence[int], now: float) -> list[Effect]:
-        """A peer answers `TakeBack`: these it had not begun, and they are no longer its own."""
+        """A peer answers `TakeBack`: these it had not begun, and they are no longer its own.
+
+        A batch of which it gave nothing is not asked for again: who cannot split what runs would be asked for ever.
+        """
         holder = self._holders.get(peer)
-        if holder is None:
+        if holder is None or self._done:
             return []
         self._hear(holder, now)
+        before = {batch: batch.left for batch in holder.batches() if batch.asked}
         self._settling.put_back(holder, items, now)
-        for batch in holder.batches():
+        for item in items:
+            self._returns[item] = self._returns.get(item, 0) + 1
+        for batch, left in before.items():
             self._rescue.asked.discard(batch.number)
-            batch.asked = False
+            batch.asked = batch.left == left
         return self._everyone(now)
+
+    def set_aside(self, items: Sequence[int], now: float) -> list[Effect]:
+        """Give up on items, wherever they are: they are not run again, and no result of them is taken."""
+        if self._done:
+            return []
+        return self._settling.set_aside(items, now) + self._everyone(now)
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed."""
+        if self._done:
+            return []
         effects: list[Effect] = []
         if now >= self._silence_at:
-            self._silence_at = now + self.config.silence_min_s / 2
-            for holder in [each for each in self._forecast.holders if self._rescue.silent_after(each) <= now]:
+            due = [(self._rescue.silent_after(each), each) for each in self._forecast.holders]
+            later = now + self.config.silence_min_s / _SILENCE_LOOKS
+            self._silence_at = min((when for when, _ in due if when > now), default=later)
+            self._silence_at = min(self._silence_at, later)
+            for holder in [each for when, each in due if when <= now]:
                 holder.frozen = True
                 effects += self._rescue.give_up(holder, now, gone=False)
                 self._forecast.sum_up(now, force=True)
@@ -245,10 +278,6 @@ class GridScheduler:
         return reasons(self.ledger, self._pending, item)
 
     @property
-    def _mean_work(self) -> float:
-        return self._rescue.total_work / max(1, self._count)
-
-    @property
     def strays(self) -> int:
         """Reports on items that were not the reporting peer's."""
         return self._settling.strays
@@ -256,12 +285,44 @@ class GridScheduler:
     @property
     def waste(self) -> float:
         """Work of runs that lost, over the work of the step."""
-        return self._rescue.wasted / max(1e-12, self._rescue.total_work)
+        return (self._rescue.wasted + self._settling.overtaken) / max(1e-12, self._rescue.total_work)
 
     @property
     def done(self) -> bool:
         """Whether all is over."""
         return self._done
+
+    @property
+    def pending_count(self) -> int:
+        """Items that no peer has."""
+        return self._pending.count
+
+    @property
+    def unsettled(self) -> int:
+        """Items neither finished nor set aside."""
+        return self.ledger.unsettled
+
+    def holding(self, peer: PeerId) -> bool:
+        """Whether a peer has items."""
+        holder = self._holders.get(peer)
+        return holder is not None and bool(holder.running or holder.queue)
+
+    def expected_end(self, now: float) -> float | None:
+        """When all known items will have ended; None before anything is measured, and where nobody works."""
+        if not self._rates.measured or self._done:
+            return None
+        forecast = self._forecast
+        end = forecast.end(now) if self._pending.count else now
+        for holder in forecast.working():
+            if holder.running or holder.queue:
+                end = max(end, *forecast.free_at(holder, now))
+        return end if end < float("inf") else None
+
+    def rates(self) -> dict[PeerId, tuple[float, float]]:
+        """Of each peer that is here and ended items: work per second of one slot (median), and of how many items."""
+        return {
+            each.peer: (1 / each.rate.median_s, each.rate.count) for each in self._forecast.holders if each.rate.count
+        }
 
     def pace_s(self, peer: PeerId) -> float:
         """Seconds per unit of work that one slot of a peer is expected to take."""
@@ -275,24 +336,31 @@ class GridScheduler:
         for copy in self._rescue.pairs.values():
             assert self.ledger.batches[copy.twin].twin == copy.number
         assert self._rescue.asked <= set(self.ledger.batches)
-        assert self.waste <= self.config.waste_max + _WASTE_TOLERANCE, self.waste
+        chosen = self._rescue.wasted / max(1e-12, self._rescue.total_work)
+        assert chosen <= self.config.waste_max + _WASTE_TOLERANCE, chosen
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    def _hear(self, holder: Holder, now: float) -> None:
+    @property
+    def _mean_work(self) -> float:
+        return self._rescue.total_work / max(1, self._count - self._known)
+
+    def _hear(self, holder: Holder, now: float, *, reported: bool = True) -> bool:
+        """A sign of life; whether the peer was believed frozen."""
         holder.heard_at = now
-        holder.reported = True
-        if holder.frozen:
-            holder.frozen = False
-            self._forecast.sum_up(now, force=True)
+        holder.reported |= reported
+        if not holder.frozen:
+            return False
+        holder.frozen = False
+        self._forecast.sum_up(now, force=True)
+        return True
 
     def _give_back_queue(self, holder: Holder) -> list[Effect]:
         items: list[int] = []
         for batch in holder.queue.values():
-            if not batch.asked:
-                batch.asked = True
-                self._rescue.asked.add(batch.number)
-                items += self.ledger.left_of(batch)
+            batch.asked = True
+            self._rescue.asked.add(batch.number)
+            items += self.ledger.left_of(batch)
         return [TakeBack(holder.peer, items)] if items else []
 
     def _after(self, holder: Holder, now: float) -> list[Effect]:
@@ -329,6 +397,7 @@ class GridScheduler:
         if self.ledger.primary[items[0]] >= 0:
             reason = Reason.AGAIN
         batch = self.ledger.give(holder, items, work, reason, expected_s, now)
+        batch.asked = bool(self._returns) and self._returns.get(items[0], 0) >= RETURNS_MAX
         return Give(holder.peer, batch.number, items)
 
     def _everyone(self, now: float) -> list[Effect]:

@@ -9,7 +9,7 @@ under way is an object.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -48,7 +48,7 @@ class Batch:
         left: its items not settled.
         left_work: their work.
         since: when its present item began: the start, then each report; NaN before the start.
-        asked: it was asked to be given back.
+        asked: it was asked to be given back, and no part of it was.
         twin: for a duplicate, the batch that it doubles, and the other way round; -1 for none.
     """
 
@@ -110,16 +110,21 @@ class Ledger:
         batches: those under way, by number.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, known: Collection[int] = ()) -> None:
+        """All are pending but those known, which are finished. Raises ValueError where there is no such item."""
         self.states = bytearray(count)
+        for item in known:
+            if not 0 <= item < count:
+                raise ValueError(f"item {item} is said to be finished, of {count}")
+            self.states[item] = ItemState.FINISHED
         self.primary = array("i", [-1]) * count
         self.attempts = bytearray(count)
         self.duplicates: dict[int, int] = {}
         self.abandoned: dict[int, Holder] = {}
         self.earlier: dict[int, list[int]] = {}
         self.batches: dict[int, Batch] = {}
-        self.finished = 0
-        self.unsettled = count
+        self.finished = self.states.count(ItemState.FINISHED)
+        self.unsettled = count - self.finished
         self.peers: list[PeerId] = []
         self.batch_peer = array("i")
         self.batch_reason = array("b")
@@ -133,6 +138,10 @@ class Ledger:
         self.primary.extend(array("i", [-1]) * count)
         self.attempts.extend(bytes(count))
         self.unsettled += count
+
+    def free(self) -> Iterator[int]:
+        """The items that are pending."""
+        return (item for item, state in enumerate(self.states) if state == ItemState.PENDING)
 
     def join(self, peer: PeerId, slots: int, rate: PeerRate, now: float) -> Holder:
         """A peer comes."""
@@ -160,6 +169,13 @@ class Ledger:
                 self.duplicates[item] = number
             return batch
         states, primary, attempts = self.states, self.primary, self.attempts
+        if isinstance(items, range) and items.step == 1:
+            span, count = slice(items.start, items.stop), len(items)
+            if primary[span] == array("i", [-1]) * count:
+                states[span] = bytes([ItemState.HELD]) * count
+                primary[span] = array("i", [number]) * count
+                attempts[span] = bytes([1]) * count
+                return batch
         for item in items:
             states[item] = ItemState.HELD
             if primary[item] >= 0:
@@ -206,6 +222,8 @@ class Ledger:
     def left_of(self, batch: Batch) -> list[int]:
         """The items of a batch that are not settled, in order."""
         number, states = batch.number, self.states
+        if batch.left == len(batch.items):
+            return list(batch.items)
         if self.duplicates:
             return [
                 item
@@ -219,16 +237,40 @@ class Ledger:
         numbers = {*self.earlier.get(item, ()), self.primary[item], self.duplicates.get(item, -1)}
         return sorted(numbers - {-1})
 
-    def settle(self, items: Iterable[int], state: ItemState) -> int:
-        """Items end; how many."""
-        count = 0
-        for item in items:
-            self.states[item] = state
-            count += 1
+    def whole_run(self, items: Sequence[int], owner: Holder) -> Batch | None:
+        """The batch in which this peer alone has all these items, found at once: all of a batch, or a row of its items.
+
+        None where that is not so, or not seen quickly.
+        """
+        if self.duplicates or self.abandoned or len(items) == 0 or not 0 <= items[0] < len(self.primary):
+            return None
+        number, count = self.primary[items[0]], len(items)
+        batch = self.batches.get(number)
+        if batch is None or batch.owner is not owner or batch.left < count:
+            return None
+        if count == batch.left == len(batch.items):
+            return batch if items == batch.items or list(items) == list(batch.items) else None
+        start, stop = items[0], items[0] + count
+        if items != range(start, stop) and list(items) != list(range(start, stop)):
+            return None
+        held = self.states.count(ItemState.HELD, start, stop) == count
+        return batch if held and self.primary[start:stop] == array("i", [number]) * count else None
+
+    def settle(self, items: Sequence[int], state: ItemState) -> None:
+        """Items end."""
+        count = len(items)
+        if (
+            count > 1
+            and items[-1] - items[0] == count - 1
+            and (isinstance(items, range) or items == list(range(items[0], items[0] + count)))
+        ):
+            self.states[items[0] : items[0] + count] = bytes([state]) * count
+        else:
+            for item in items:
+                self.states[item] = state
         self.unsettled -= count
         if state is ItemState.FINISHED:
             self.finished += count
-        return count
 
     def check(self, pending_count: int) -> None:
         """Each item is in exactly one state, and batches hold exactly what is held."""

@@ -41,7 +41,17 @@ class Pending:
         if free is None:
             self._insert(0, count)
         else:
-            self.put(free)
+            self._begin_with(free, count)
+
+    def _begin_with(self, free: Iterable[int], count: int) -> None:
+        """Some of many items: intervals are found at once, not one by one."""
+        found = np.fromiter(free, np.int64)
+        marks = np.zeros(count + 2, np.int8)
+        marks[1 + (found if self._rank is None else self._rank[found])] = 1
+        edges = np.flatnonzero(np.diff(marks))
+        self._starts, self._ends = edges[::2].tolist(), edges[1::2].tolist()
+        self.count = int(marks.sum())
+        self.work = sum(self._span_work(start, end) for start, end in zip(self._starts, self._ends, strict=True))
 
     @property
     def estimated(self) -> bool:

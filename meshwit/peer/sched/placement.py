@@ -31,15 +31,17 @@ class Placement:
     Args:
         forecast: what is known of peers and pending items.
         shrinking: batches shrink towards the end (Adaptive); otherwise they are of equal length (Queued).
+        singly: one item in a batch, and none ahead: what a peer has, it has begun.
     """
 
-    def __init__(self, forecast: Forecast, *, shrinking: bool) -> None:
+    def __init__(self, forecast: Forecast, *, shrinking: bool, singly: bool = False) -> None:
         self._forecast = forecast
         self._shrinking = shrinking
+        self._singly = singly
 
     def has_room(self, holder: Holder) -> bool:
         """Whether it may get another batch: one runs and one waits for each slot."""
-        ahead = 2 if self._forecast.prefetches(holder) else 1
+        ahead = 2 if not self._singly and self._forecast.prefetches(holder) else 1
         return not holder.frozen and len(holder.running) + len(holder.queue) < ahead * holder.slots
 
     def choose(self, holder: Holder, now: float) -> tuple[Sequence[int], float, Reason] | None:
@@ -87,6 +89,8 @@ class Placement:
     def _size(self, holder: Holder) -> tuple[float, int]:
         """The work of a batch, and the most items."""
         forecast, config = self._forecast, self._forecast.config
+        if self._singly:
+            return 0.0, 1
         if not forecast.rates.measured:
             first = forecast.pending.count // (_FIRST_BATCHES * max(1, forecast.slots))
             return float("inf"), max(1, min(first, config.batch_items_max))

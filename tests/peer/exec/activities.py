@@ -12,6 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+from meshwit.codec import Codec
+from meshwit.peer.blobs.store import BlobStore
+
 
 def noop(item):
     return item
@@ -21,12 +24,23 @@ def double(item):
     return item * 2
 
 
+def zeros(item):
+    return bytes(item)
+
+
 def pid(item):
     return os.getpid()
 
 
 def slowly(item):
     time.sleep(item)
+    return item
+
+
+def when_there(item):
+    """Ends as soon as there is a file of that path; the empty path is there."""
+    while item and not Path(item).exists():
+        time.sleep(0.002)
     return item
 
 
@@ -183,6 +197,11 @@ def write_in_place(item):
 
 
 ACTIVITIES = {name: each for name, each in globals().items() if callable(each) and not isinstance(each, type)}
+
+
+def blob_codec(setup):
+    """The codec of workers whose values may be blobs."""
+    return Codec([BlobStore(Path(setup["folder"])).wire_type()])
 
 
 def load(program):

@@ -24,6 +24,7 @@ class Outcome:
     failures: dict = field(default_factory=dict)
     outputs: dict = field(default_factory=dict)
     workers: set = field(default_factory=set)
+    started: list = field(default_factory=list)
     parts: int = 0
 
 
@@ -57,7 +58,7 @@ class Driver:
                 done.set_result(None)
 
         batch_id = next(self.ids)
-        self.pool.submit(Batch(step, batch_id, items, numbers), arrived)
+        self.pool.submit(Batch(step, batch_id, items, numbers), arrived, outcome.started.append)
         return batch_id, done
 
     async def run(self, program, items, batch_size=None, **limits):

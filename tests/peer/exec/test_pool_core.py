@@ -7,10 +7,11 @@ import random
 import pytest
 
 from meshwit.peer.exec.messages import TaskFailure
-from meshwit.peer.exec.pool_core import BARREN_DEATHS_FREE, START_FAILURES_MAX, PoolCore, PoolFullError
+from meshwit.peer.exec.pool_core import BARREN_DEATHS_FREE, KILL_AFTER_S, START_FAILURES_MAX, PoolCore, PoolFullError
 from meshwit.peer.exec.pool_effects import (
     Deliver,
     Fail,
+    Finished,
     Kill,
     SendFlush,
     SendPrepare,
@@ -18,34 +19,37 @@ from meshwit.peer.exec.pool_effects import (
     SendRelease,
     SendRun,
     Spawn,
+    Started,
     StopWorker,
     TakenBack,
 )
 
 
 class Dialogue:
-    """Talks to a core and looks at its invariants after every word."""
+    """Talks to a core and looks at its invariants after every word. That batches start, it hears and notes apart."""
 
     def __init__(self, size=1, steps=(1,), **options):
         self.core = PoolCore(size, **options)
         self.now = 0.0
+        self.started = []
         for step in steps:
             self.core.prepare(step, timeout_s=2.0, memory_max_bytes=1 << 20)
 
     def __getattr__(self, name):
         def say(*args, **kwargs):
-            if name not in ("take_back", "release"):
+            if name not in ("take_back", "release", "drop"):
                 kwargs["now"] = self.now
-            effects = getattr(self.core, name)(*args, **kwargs)
-            self.core.check()
-            return effects
+            return self.heard(getattr(self.core, name)(*args, **kwargs))
 
         return say
 
     def submit(self, batch, size, step=1):
-        effects = self.core.submit(step, batch, range(size), self.now)
+        return self.heard(self.core.submit(step, batch, range(size), self.now))
+
+    def heard(self, effects):
         self.core.check()
-        return effects
+        self.started += [effect.batch_id for effect in effects if isinstance(effect, Started)]
+        return [effect for effect in effects if not isinstance(effect, Started)]
 
     def running(self, size=10, slots=1):
         """Bring it to where every slot runs a batch named for it: serials 1, 2, ..."""
@@ -247,6 +251,143 @@ def test_task_that_killed_is_not_taken_back():
     assert pool.take_back(0) == [TakenBack(0, [0, 2], True, False)]
 
 
+def test_a_few_are_taken_back_and_what_came_with_them_runs_here():
+    pool = Dialogue().running(10)
+    pool.submit(1, 5)
+    pool.submit(2, 5)
+    assert pool.take_back(2, {1, 3, 7}) == [TakenBack(2, [1, 3], True, False)]
+    assert pool.take_back(1, {4}) == [SendRecall(0, 2)]
+    assert pool.recalled(0, 2, 0) == [TakenBack(1, [4], True, False)]
+    assert pool.take_back(0, {2, 8}) == [SendRecall(0, 1)]
+    assert pool.recalled(0, 1, 4) == [TakenBack(0, [8], True, False)]
+    assert pool.take_back(0, {1}) == [TakenBack(0, [], True, False)]
+    assert pool.results(0, 1, 0, 4, True)[0] == Deliver(0, range(4), 0, False)
+    assert pool.results(0, 2, 0, 0, True)[-1] == SendRun(0, 5, 1, 1, [0, 1, 2, 3])
+    pool.results(0, 6, 0, 5, True)
+    pool.results(0, 5, 0, 4, True)
+    assert pool.core.wants_more() == 1
+    assert pool.started == [0, 1, 2]
+
+
+def test_a_few_are_taken_back_but_none_that_killed():
+    pool = Dialogue().running(3)
+    pool.exited(0, "killed", serial=1, position=1)
+    assert pool.take_back(0, {1, 2}) == [TakenBack(0, [2], True, False)]
+
+
+def test_batches_start_once_when_a_worker_comes_to_them():
+    pool = Dialogue().running(3)
+    assert pool.started == [0]
+    pool.submit(1, 3)
+    assert pool.started == [0]
+    effects = pool.core.results(0, 1, 0, 3, True, pool.now)
+    assert effects == [Deliver(0, range(3), 0, True), Started(1)]
+    pool.exited(0, "killed", serial=2, position=1)
+    pool.ready(0)
+    assert pool.started == [0]  # `core` was asked itself, and it is said once
+
+
+def test_batch_that_a_recall_may_empty_starts_with_the_answer_or_the_first_result():
+    for answered in (True, False):
+        pool = Dialogue().running(1)
+        pool.submit(1, 3)
+        pool.take_back(1)
+        pool.results(0, 1, 0, 1, True)
+        assert pool.started == [0]
+        if answered:
+            pool.recalled(0, 2, 1)
+        else:
+            pool.results(0, 2, 0, 1, False)
+        assert pool.started == [0, 1]
+
+
+def test_batch_recalled_whole_does_not_start():
+    pool = Dialogue().running(1)
+    pool.submit(1, 3)
+    pool.take_back(1)
+    pool.recalled(0, 2, 0)
+    pool.results(0, 1, 0, 1, True)
+    pool.results(0, 2, 0, 0, True)
+    assert pool.started == [0]
+
+
+def test_dropped_items_that_wait_are_gone_at_once():
+    pool = Dialogue().running(1)
+    pool.submit(1, 1)
+    pool.submit(2, 4)
+    assert pool.drop(2, {1, 2, 9}) == []
+    assert pool.results(0, 1, 0, 1, True)[-1] == SendRun(0, 4, 2, 1, [0, 3])
+    pool.submit(3, 2)
+    assert pool.drop(3, {0, 1}) == [Finished(3)]
+    assert pool.drop(3, {0, 1}) == []
+
+
+def test_dropped_items_of_a_run_never_start_and_the_others_run():
+    pool = Dialogue().running(6)
+    assert pool.drop(0, {3, 5}) == [SendRecall(0, 1)]
+    assert pool.recalled(0, 1, 2) == [SendRun(0, 2, 0, 1, [2, 4])]
+    assert pool.results(0, 1, 0, 2, True) == [Deliver(0, range(2), 0, False)]
+    assert pool.results(0, 2, 0, 2, True) == [Deliver(0, [2, 4], 0, True)]
+
+
+def test_dropped_item_that_ends_soon_is_delivered():
+    pool = Dialogue().running(2)
+    assert pool.drop(0, {0, 1}) == [SendRecall(0, 1)]
+    assert pool.recalled(0, 1, 1) == []
+    assert pool.observed(0, 1, 0, KILL_AFTER_S, 0) == []
+    assert pool.results(0, 1, 0, 1, True) == [Deliver(0, range(1), 0, True)]
+
+
+def test_dropped_item_that_runs_long_is_killed_without_a_word():
+    pool = Dialogue().running(4)
+    pool.drop(0, {1, 3})
+    pool.recalled(0, 1, 2)
+    assert pool.observed(0, 1, 1, 1.5, 0) == [SendFlush(0)]  # what ended before it must not run again
+    assert pool.results(0, 1, 0, 1, False) == [Deliver(0, range(1), 0, False)]
+    assert pool.observed(0, 1, 1, 1.6, 0) == [Kill(0)]
+    assert pool.exited(0, "killed by SIGTERM", serial=1, position=1) == [Spawn(0)]
+    assert pool.ready(0) == [SendPrepare(0, 1), SendRun(0, 3, 0, 1, [2])]
+    assert pool.results(0, 3, 0, 1, True) == [Deliver(0, [2], 0, True)]
+
+
+def test_batch_ends_with_the_kill_of_its_last_dropped_item():
+    pool = Dialogue().running(2)
+    pool.drop(0, {0, 1})
+    pool.recalled(0, 1, 1)
+    assert pool.observed(0, 1, 0, 1.1, 0) == [Kill(0)]
+    assert pool.exited(0, "killed by SIGTERM", serial=1, position=0) == [Finished(0)]
+
+
+def test_dropped_item_that_kills_its_worker_is_not_tried_again():
+    pool = Dialogue().running(2)
+    pool.drop(0, {1})
+    pool.results(0, 1, 0, 1, False)
+    assert pool.exited(0, "killed by SIGSEGV", serial=1, position=1) == [Finished(0)]
+
+
+def test_limits_do_not_fail_what_was_dropped():
+    pool = Dialogue().running(2)
+    assert pool.observed(0, 1, 0, 0.0, 2 << 20) == [Kill(0)]
+    assert pool.drop(0, {0}) == []
+    assert pool.exited(0, "killed by SIGTERM", serial=1) == [Spawn(0)]
+    assert pool.ready(0) == [SendPrepare(0, 1), SendRun(0, 2, 0, 1, [1])]
+
+
+def test_item_that_was_to_be_judged_can_be_dropped():
+    pool = Dialogue().running(2)
+    pool.exited(0, "killed", serial=1, position=1)
+    assert pool.drop(0, {1}) == []
+    assert pool.ready(0) == [SendPrepare(0, 1), SendRun(0, 2, 0, 1, [0])]
+
+
+def test_batch_of_which_some_was_dropped_and_the_rest_taken_back_is_finished():
+    pool = Dialogue().running(1)
+    pool.submit(1, 4)
+    pool.take_back(1)
+    assert pool.drop(1, {2}) == []
+    assert pool.recalled(0, 2, 0) == [TakenBack(1, [0, 1, 3], True, False), Finished(1)]
+
+
 def test_idle_slot_takes_the_prefetched_run_of_another():
     pool = Dialogue(2).running(slots=2)
     pool.submit(2, 4)
@@ -349,7 +490,9 @@ class World:
         self.workers = {}  # slot -> "starting", or list of [serial, count, done, stop]
         self.ending = set()
         self.ended = {}  # batch -> positions with an outcome
+        self.dropped = {}  # batch -> positions that nobody wants
         self.sizes = {}
+        self.started = set()
         self.finished = set()
 
     def do(self, effects):
@@ -361,7 +504,8 @@ class World:
                     self.workers[slot] = "starting"
                 case Kill(slot) | StopWorker(slot):
                     self.ending.add(slot)
-                case SendRun(slot, serial, _, _, positions):
+                case SendRun(slot, serial, batch, _, positions):
+                    assert self.dropped[batch].isdisjoint(positions)
                     assert len(self.workers[slot]) < 2
                     self.workers[slot].append([serial, len(positions), 0, len(positions)])
                 case SendRecall(slot, serial):
@@ -371,8 +515,17 @@ class World:
                             run[3] = self.random.randint(min(started, run[3]), run[3])
                             if self.random.random() < 0.7:
                                 self.do(self.core.recalled(slot, serial, run[3], self.now))
-                case Deliver(batch, positions, _, finished) | Fail(batch, positions, _, _, finished):
+                case Started(batch):
+                    assert batch not in self.started
+                    self.started.add(batch)
+                case Deliver(batch, positions, _, finished):
+                    assert batch in self.started
                     self.end(batch, positions, finished)
+                case Fail(batch, positions, _, _, finished):
+                    assert self.dropped[batch].isdisjoint(positions)
+                    self.end(batch, positions, finished)
+                case Finished(batch):
+                    self.end(batch, self.dropped[batch] - self.ended[batch], True)
                 case TakenBack(batch, positions, _, finished):
                     self.end(batch, positions, finished and batch not in self.finished)
 
@@ -382,7 +535,7 @@ class World:
             assert position not in self.ended[batch]
             self.ended[batch].add(position)
         if finished:
-            assert len(self.ended[batch]) == self.sizes[batch]
+            assert len(self.ended[batch] | self.dropped[batch]) == self.sizes[batch]
             self.finished.add(batch)
 
     def step(self):
@@ -392,14 +545,23 @@ class World:
         if choice < 0.2 and self.core.wants_more():
             batch = len(self.sizes)
             self.sizes[batch] = self.random.randint(1, 6)
-            self.ended[batch] = set()
+            self.ended[batch], self.dropped[batch] = set(), set()
             self.do(self.core.submit(1, batch, range(self.sizes[batch]), self.now))
         elif choice < 0.25 and self.sizes:
-            self.do(self.core.take_back(self.random.choice(list(self.sizes))))
+            batch = self.random.choice(list(self.sizes))
+            self.do(self.core.take_back(batch, self.some(batch) if self.random.random() < 0.5 else None))
+        elif choice < 0.3 and self.sizes:
+            batch = self.random.choice(list(self.sizes))
+            positions = self.some(batch)
+            self.dropped[batch] |= positions
+            self.do(self.core.drop(batch, positions))
         elif choice < 0.35 or not slots:
             self.do(self.core.tick(self.now))
         else:
             self.work(self.random.choice(slots))
+
+    def some(self, batch):
+        return {position for position in range(self.sizes[batch]) if self.random.random() < 0.4}
 
     def work(self, slot, deadly=True):
         state = self.workers[slot]

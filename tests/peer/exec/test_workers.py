@@ -14,6 +14,9 @@ import psutil
 import pytest
 from driver import HERE, Driver, Outcome, alive, drive, run_async, until, wait_until
 
+from meshwit.codec import Codec
+from meshwit.peer.blobs.store import BlobStore
+from meshwit.peer.exec.batches import Batch, EncodedItems
 from meshwit.peer.exec.messages import TaskFailure
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and process groups")
@@ -258,23 +261,148 @@ def test_arrays_given_to_activities_are_read_only():
     assert {failure.type for failure in failures.values()} == {"ValueError"}
 
 
-def test_prefetched_and_unstarted_items_are_taken_back():
+def test_prefetched_and_unstarted_items_are_taken_back(tmp_path):
+    gate = tmp_path / "gate"
+
     async def main():
         async with Driver(1) as driver:
             outcome = Outcome()
-            driver.pool.prepare(1, "slowly")
-            first, _ = driver.start(1, [0.01, 0.5, 0.0, 0.0], outcome)
-            second, _ = driver.start(1, [0.0] * 4, outcome, range(10, 14))
-            third, _ = driver.start(1, [0.0] * 4, outcome, range(20, 24))
+            driver.pool.prepare(1, "when_there")
+            first, _ = driver.start(1, ["", str(gate), "", ""], outcome)
+            second, _ = driver.start(1, [""] * 4, outcome, range(10, 14))
+            third, _ = driver.start(1, [""] * 4, outcome, range(20, 24))
             await until(lambda: 0 in outcome.values)
             assert sorted(await driver.pool.take_back(third)) == [20, 21, 22, 23]
             assert sorted(await driver.pool.take_back(second)) == [10, 11, 12, 13]
             assert sorted(await driver.pool.take_back(first)) == [2, 3]
             assert await driver.pool.take_back(first) == []
+            gate.touch()
             await until(lambda: len(outcome.values) == 2)
             assert set(outcome.values) == {0, 1}
             driver.pool._core.check()
             assert (await driver.run("noop", [1])).values == {0: 1}
+
+    run_async(main)
+
+
+def test_a_few_items_are_taken_back(tmp_path):
+    gate = tmp_path / "gate"
+
+    async def main():
+        async with Driver(1) as driver:
+            outcome = Outcome()
+            driver.pool.prepare(1, "when_there")
+            batch, done = driver.start(1, ["", str(gate), "", "", ""], outcome, range(10, 15))
+            await until(lambda: 10 in outcome.values)
+            assert await driver.pool.take_back(batch, [10, 11, 12, 14, 99]) == [12, 14]
+            gate.touch()
+            await done
+            assert set(outcome.values) == {10, 11, 13}
+            assert outcome.started == [batch]
+
+    run_async(main)
+
+
+def encoded(items):
+    header, buffers = Codec().encode(items)
+    return EncodedItems(header, [bytes(buffer) for buffer in buffers], len(items))
+
+
+def test_encoded_programs_and_items_run_and_values_stay_encoded():
+    async def main():
+        async with Driver(2) as driver:
+            outcome = Outcome()
+            arrays = [np.full(1 << 17, float(n)) for n in range(3)]
+            driver.pool.prepare_encoded(1, *Codec().encode("double"))
+            _, done = driver.start(1, encoded(arrays), outcome, [7, 8, 9])
+            await done
+            assert {number: value[0] for number, value in outcome.values.items()} == {7: 0.0, 8: 2.0, 9: 4.0}
+
+    run_async(main)
+
+
+def test_values_handed_on_as_they_came_are_not_copied():
+    async def main():
+        async with Driver(1) as driver:
+            outcome, parts = Outcome(), []
+            driver.pool.prepare(1, "zeros")
+            driver.pool.prepare(2, "noop")
+            driver.pool.submit(Batch(1, 100, encoded([1 << 20])), parts.append)
+            await until(lambda: parts and parts[-1].finished)
+            await driver.start(2, EncodedItems(*parts[0].encoded, 1), outcome)[1]
+            assert outcome.values == {0: bytes(1 << 20)}
+            assert not list(driver.pool._directory.glob("pool-*.seg"))
+
+    run_async(main)
+
+
+@posix
+def test_encoded_items_survive_a_death_and_a_take_back(tmp_path):
+    async def main():
+        async with Driver(1) as driver:
+            outcome = Outcome()
+            driver.pool.prepare(1, "killed_once")
+            _, done = driver.start(1, encoded([str(tmp_path / name) for name in ("a", "fatal", "b")]), outcome)
+            waits, _ = driver.start(1, encoded([str(tmp_path / "c"), str(tmp_path / "d")]), outcome, [3, 4])
+            await driver.pool.take_back(waits, [3])
+            await done
+            await until(lambda: 4 in outcome.values)
+            assert outcome.values == {0: "a", 1: "fatal", 2: "b", 4: "d"}
+
+    run_async(main)
+
+
+def test_encoded_items_that_are_none_fail():
+    async def main():
+        async with Driver(1) as driver:
+            outcome = Outcome()
+            driver.pool.prepare(1, "noop")
+            for items in (EncodedItems(b"\xc1", [], 2), EncodedItems(*Codec().encode([1]), 2)):
+                await driver.start(1, items, outcome, range(len(outcome.failures), len(outcome.failures) + 2))[1]
+            assert [failure.kind for failure in outcome.failures.values()] == ["unencodable"] * 4
+            with pytest.raises(ValueError, match="2 items with 1 numbers"):
+                driver.start(1, encoded([1, 2]), outcome, [1])
+
+    run_async(main)
+
+
+def test_blobs_of_values_are_told(tmp_path):
+    store = BlobStore(tmp_path)
+    blob = store.put(b"abc")
+
+    async def main():
+        codec = Codec([store.wire_type()])
+        factory = {"codec_factory": "activities:blob_codec", "codec_setup": {"folder": str(tmp_path)}}
+        async with Driver(1, codec=codec, **factory) as driver:
+            parts = []
+            driver.pool.prepare(1, "noop")
+            driver.pool.submit(Batch(1, 1, [1, blob, [blob]]), parts.append)
+            await until(lambda: parts and parts[-1].finished)
+            assert [hash for part in parts for hash in part.blobs] == [(blob.hash, 3)]
+            assert [value for part in parts for value in part.values] == [1, blob, [blob]]
+
+    run_async(main)
+
+
+def test_dropped_items_do_not_run_and_a_long_one_is_killed(tmp_path):
+    log = tmp_path / "log"
+
+    async def main():
+        async with Driver(1) as driver:
+            outcome = Outcome()
+            driver.pool.prepare(1, "log_then_forever")
+            batch, done = driver.start(1, [(n, str(log)) for n in (1, 3, 4, 5)], outcome, [1, 3, 4, 5])
+            other, other_done = driver.start(1, [(6, str(log))], outcome, [6])
+            await until(lambda: log.exists() and "3" in log.read_text())
+            driver.pool.drop(other, [6])
+            driver.pool.drop(batch, [3, 4])
+            await asyncio.gather(done, other_done)
+            assert (set(outcome.values), outcome.failures) == ({1, 5}, {})
+            assert log.read_text().split() == ["1", "3", "5"]
+            assert outcome.started == [batch]
+            assert driver.pool.running_count == 0
+            driver.pool.drop(batch, [5])
+            driver.pool._core.check()
 
     run_async(main)
 

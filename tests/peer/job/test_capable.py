@@ -8,10 +8,12 @@ import pytest
 
 import meshwit
 from meshwit import events
+from meshwit.ids import PeerId
 from meshwit.outcome import JobState
 from meshwit.peer.job.capable import PEERS_NAMED_MAX, nobody_can, required
 from meshwit.peer.job.effects import Emit, PrepareStep
 from meshwit.peer.job.leader import JobLeader
+from meshwit.peer.job.workers import Worker
 from meshwit.plugins import Controller, Int, activity, requires_memory
 from meshwit.plugins.grid import Grid
 from meshwit.plugins.registry import Registry
@@ -43,7 +45,8 @@ REGISTRY = Registry([Variables(), Special(), Grid(), Heavy()])
 def lead(body: str, capabilities):
     """Lead a job to its first step or its end: state, message of the failure, effects."""
     program = meshwit.compile(f"Job:Main()\n{{\n{body}\n}}", registry=REGISTRY)
-    leader = JobLeader(program, "Main", [], slots=2, numbers=itertools.count(1), peer="here", capabilities=capabilities)
+    here = Worker(PeerId("here"), "here", 2, capabilities=capabilities, home=True)
+    leader = JobLeader(program, "Main", [], workers=[here], numbers=itertools.count(1), peer="here")
     effects = leader.start(0.0)
     leader.check()
     return leader, effects

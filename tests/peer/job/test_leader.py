@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from leading import LedJob, grid
+from leading import HERE, LedJob, grid
 
 from meshwit import events
+from meshwit.ids import PeerId
 from meshwit.lang.limits import JobLimits
 from meshwit.peer.job.steps import StepSettings
 
@@ -43,22 +44,24 @@ def test_a_call_is_one_task():
 
 def test_results_are_in_the_order_of_the_items_whoever_returns_first():
     job = LedJob(grid(6))
-    first, second = job.takes()
-    job.returns(second)
+    job.ends(5, 3, 4)
     assert job.variables == {"ys": None}
-    job.returns(first)
+    job.ends(0, 1, 2)
     assert job.variables == {"ys": [0, 2, 4, 6, 8, 10]}
-    assert job.ended_steps == [(first.step, False)]
+    assert job.ended_steps == [(1, False)]
 
 
 def test_a_batch_may_come_back_in_parts():
-    job = LedJob(grid(6), slots=1)
-    batch = job.takes_one()
+    job = LedJob(grid(100, strategy="Queued"), slots=1)
+    job.returns(*job.takes())
+    batch = job.takes()[0]
+    assert len(batch.numbers) > 3
     job.returns(batch, only=slice(0, 1))
-    job.returns(batch, only=slice(1, 4))
-    assert job.state == "running"
-    job.returns(batch, only=slice(4, 6))
-    assert job.variables == {"ys": [0, 2, 4, 6, 8, 10]}
+    job.returns(batch, only=slice(1, 3))
+    assert not set(batch.numbers[:3]) & set(job.holds("here"))
+    assert set(batch.numbers[3:]) <= set(job.holds("here"))
+    job.returns(batch, only=slice(3, None))
+    assert job.works().variables == {"ys": [2 * number for number in range(100)]}
 
 
 def test_what_an_arrow_captures_is_told_once_with_the_step():
@@ -88,7 +91,7 @@ def test_a_step_withdrawn_is_dropped_and_what_runs_of_it_killed():
     job = LedJob("Try { Parallel.Invoke { Trace(Lab.Double(1)); Trace(Lab.Double(2)); } } Return(7);")
     first, second = job.takes()
     job.returns(first, failing={0: "no"})
-    assert (second.step, True) in job.ended_steps
+    assert job.ended_steps == [(first.step, True), (second.step, True)]
     assert job.leader.returned == [7]
 
 
@@ -131,29 +134,27 @@ def test_only_so_many_traces_are_kept():
 
 def test_a_failing_item_fails_the_job_and_names_itself_and_its_line():
     job = LedJob("Int:a = 1;\n" + grid(6, "Lab.Double(x + a)"))
-    first, second = job.takes()
-    job.returns(second, failing={4: "it broke"})
+    job.ends(3, 4, failing={4: "it broke"})
     failure = job.leader.failure
     assert (failure.message, failure.item, failure.item_text) == ("it broke", 4, "4")
     assert (failure.activity, failure.peer, failure.worker, failure.traceback) == ("Lab.Double", "here", 1, "Traceback")
     assert job.program.line_of(failure.span) == 4
-    assert (job.state, job.ended_steps) == ("failed", [(first.step, True)])
+    assert (job.state, job.ended_steps) == ("failed", [(1, True)])
     assert kinds(job)[-3:] == ["ItemFailed", "Progressed", "JobFailed"]
-    job.returns(first)
+    job.ends(0, 1)
     assert job.variables == {"a": 1, "ys": None}
 
 
 def test_a_long_item_is_shortened_in_its_failure():
     job = LedJob(f'StringCollection:ys = Grid.ForEach(x in ["{"long " * 200}"]) => String(x);')
-    job.returns(job.takes_one(), failing={0: "no"})
+    job.ends(0, failing={0: "no"})
     assert len(job.leader.failure.item_text) < 200
 
 
 def test_what_is_done_stays_readable_when_a_step_fails():
     job = LedJob(grid(6))
-    first, second = job.takes()
-    job.returns(first)
-    job.returns(second, failing={3: "no"})
+    job.ends(0, 1, 2)
+    job.ends(3, 4, 5, failing={3: "no"})
     assert job.leader.partial() == {"ys": {0: 0, 1: 2, 2: 4, 4: 8, 5: 10}}
 
 
@@ -161,7 +162,7 @@ def test_a_try_holds_a_failed_step_and_the_rest_goes_on():
     job = LedJob(
         f"String:told; Try {{ {grid(2)} Trace(ys); }} Catch(String:error) {{ told = error; }} Return(Lab.Double(4));"
     )
-    job.returns(job.takes_one(), failing={0: "no"})
+    job.ends(0, failing={0: "no"})
     job.works()
     assert (job.state, job.variables, job.leader.returned) == ("completed", {"told": "no"}, [8])
 
@@ -169,16 +170,15 @@ def test_a_try_holds_a_failed_step_and_the_rest_goes_on():
 def test_unfinished_steps_of_one_place_are_all_readable():
     """A loop whose rounds fail one after another loses none of their results."""
     job = LedJob(f"ForEach(i in [1, 2]) {{\nTry {{ {grid(2)} Trace(ys); }}\n}}", slots=1)
-    for item in (0, 1):
-        job.returns(job.takes_one(), failing={item: "no"})
+    for step, item in ((1, 0), (2, 1)):
+        job.ends(0, 1, step=step, failing={item: "no"})
     assert list(job.leader.partial().values()) == [{1: 2}, {0: 0}]
 
 
 def test_skip_gives_null_for_the_item():
     job = LedJob(grid(4, OnError='"Skip"'))
-    first, second = job.takes()
-    job.returns(first, failing={1: "no"})
-    job.returns(second)
+    job.ends(0, 1, failing={1: "no"})
+    job.ends(2, 3)
     assert (job.state, job.variables) == ("completed", {"ys": [0, None, 4, 6]})
     (failed,) = job.told_of(events.ItemFailed)
     assert (failed.failure.item, failed.retried) == (1, False)
@@ -188,19 +188,18 @@ def test_skip_gives_null_for_the_item():
 
 def test_a_failed_item_is_tried_again_as_often_as_said():
     job = LedJob(grid(3, Retries=2), slots=1)
-    job.returns(job.takes_one(), failing={1: "first"})
-    again = job.takes_one()
-    assert list(again.numbers) == [1]
-    job.returns(again, failing={1: "second"})
-    job.returns(job.takes_one())
+    job.ends(0, 1, 2, failing={1: "first"})
+    assert job.holds("here") == [1]
+    job.ends(1, failing={1: "second"})
+    job.ends(1)
     assert job.variables == {"ys": [0, 2, 4]}
     assert [each.retried for each in job.told_of(events.ItemFailed)] == [True, True]
 
 
 def test_after_its_retries_an_item_has_failed():
     job = LedJob(grid(3, Retries=1), slots=1)
-    job.returns(job.takes_one(), failing={1: "first"})
-    job.returns(job.takes_one(), failing={1: "second"})
+    job.ends(1, failing={1: "first"})
+    job.ends(1, failing={1: "second"})
     assert (job.state, job.leader.failure.message) == ("failed", "second")
 
 
@@ -208,25 +207,26 @@ def test_after_its_retries_an_item_has_failed():
 def test_what_cannot_end_otherwise_is_not_tried_again(kind):
     """A task that kills its worker has had its second try in the pool."""
     job = LedJob(grid(3, Retries=5), slots=1)
-    job.returns(job.takes_one(), failing={1: "gone"}, kind=kind)
+    job.ends(1, failing={1: "gone"}, kind=kind)
     assert (job.state, job.leader.failure.item) == ("failed", 1)
 
 
 def test_a_failed_call_names_no_item():
     job = LedJob("Int:n = Lab.Double(1);")
-    job.returns(job.takes_one(), failing={0: "no"})
+    job.ends(0, failing={0: "no"})
     assert (job.leader.failure.item, job.leader.failure.activity) == (None, "Lab.Double")
     assert job.told_of(events.ItemFailed) == []
 
 
 def test_what_is_printed_and_who_dies_is_told():
     job = LedJob(grid(2), slots=1)
-    job.returns(job.takes_one(), printed={1: "hello"})
+    job.ends(0, 1, printed={1: "hello"})
     (printed,) = job.told_of(events.Printed)
-    assert (printed.item, printed.text, printed.activity) == (1, "hello", "Lab.Double")
+    assert (printed.item, printed.text, printed.activity, printed.peer) == (1, "hello", "Lab.Double", "here")
     job = LedJob(grid(2))
-    job.hears(job.leader.worker_died(3, "killed by signal 9", 0.0))
-    assert job.told_of(events.WorkerDied)[0].cause == "killed by signal 9"
+    job.hears(job.leader.worker_died(HERE, 3, "killed by signal 9", 0.0))
+    (died,) = job.told_of(events.WorkerDied)
+    assert (died.cause, died.peer) == ("killed by signal 9", "here")
 
 
 # --- pause, cancel, put back -------------------------------------------------------------------------------------
@@ -234,11 +234,10 @@ def test_what_is_printed_and_who_dies_is_told():
 
 def test_a_paused_job_gives_out_nothing_and_takes_what_comes():
     job = LedJob(f"{grid(4)} Int:n = Lab.Double(1);")
-    first, second = job.takes()
+    job.takes()
     job.pauses()
-    job.returns(first)
-    job.returns(second)
-    assert not job.leader.has_work
+    job.ends(0, 1)
+    job.ends(2, 3)
     assert job.takes() == []
     assert job.variables == {"ys": None, "n": None}
     job.resumes()
@@ -267,13 +266,13 @@ def test_pausing_twice_is_pausing_once():
 
 def test_a_cancelled_job_ends_now_and_keeps_what_it_has():
     job = LedJob(grid(6))
-    first, second = job.takes()
-    job.returns(first)
+    job.ends(0, 1, 2)
     job.is_cancelled()
-    assert (job.state, job.over, job.ended_steps) == ("cancelled", True, [(first.step, True)])
+    assert (job.state, job.over, job.ended_steps) == ("cancelled", True, [(1, True)])
     assert kinds(job)[-1] == "Cancelled"
     assert job.leader.partial() == {"ys": {0: 0, 1: 2, 2: 4}}
-    job.returns(second)
+    job.ends(3, 4, 5)
+    job.joins("den")
     assert job.takes() == []
     assert job.leader.next_deadline() is None
     job.is_cancelled()
@@ -282,63 +281,79 @@ def test_a_cancelled_job_ends_now_and_keeps_what_it_has():
     assert kinds(job)[-1] == "Cancelled"
 
 
-def test_items_put_back_are_given_out_again_first():
-    job = LedJob(grid(8), slots=2)
-    first = job.takes_one()
-    job.returns(first, only=slice(0, 1))
-    job.puts_back(first, [2, 3])
-    again = job.takes_one()
-    assert list(again.numbers) == [2, 3]
-    job.returns(first, only=slice(1, 2))
-    job.returns(again)
+def test_a_pause_takes_back_what_has_not_begun_and_resume_goes_on():
+    job = LedJob(grid(8))
+    first, second, *_ = job.takes()
+    job.begins(first, second)
+    job.pauses()
+    assert [sorted(ask.numbers) for ask in job.asked] == [[2, 3, 4, 5, 6, 7]]
+    job.answers()
+    assert job.holds("here") == [0, 1]
+    job.ends(0, 1)
+    assert job.takes() == []
+    job.resumes()
+    assert job.holds("here")
     assert job.works().variables == {"ys": [0, 2, 4, 6, 8, 10, 12, 14]}
 
 
-def test_a_batch_put_back_whole_is_nobodys():
-    job = LedJob(grid(4))
-    first = job.takes_one()
-    job.puts_back(first, [0, 1])
-    job.returns(first)
-    assert job.works().variables == {"ys": [0, 2, 4, 6]}
+def test_a_peer_that_joins_or_grants_during_a_pause_gets_nothing_until_it_ends():
+    job = LedJob(grid(8, strategy="Queued"))
+    job.pauses()
+    job.answers()
+    job.joins("den", 2)
+    job.hears(job.leader.granted(1, PeerId("den"), 1, 0.0))
+    assert not job.holds("den")
+    job.resumes()
+    assert job.holds("den")
+    assert job.works().variables == {"ys": [0, 2, 4, 6, 8, 10, 12, 14]}
+
+
+def test_items_given_back_run_again():
+    job = LedJob(grid(8))
+    job.begins(job.takes()[0])
+    job.hears(job.leader.given_back(1, HERE, [2, 3], 0.0))
+    job.ends(0, 1, 4, 5, 6, 7)
+    assert sorted(number for batch in job.takes() for number in batch.numbers) == [2, 3]
+    assert job.works().variables == {"ys": [0, 2, 4, 6, 8, 10, 12, 14]}
 
 
 # --- who comes first ---------------------------------------------------------------------------------------------
 
 
-def test_a_step_of_higher_priority_goes_first():
-    low, high = grid(4, Priority=1).replace("ys", "low"), grid(4, Priority=5).replace("ys", "high")
-    low, high = low.removeprefix("IntCollection:"), high.removeprefix("IntCollection:")
-    job = LedJob(f"IntCollection:low = []; IntCollection:high = []; Parallel.Invoke {{ {low} {high} }}")
-    steps = [batch.step for batch in job.takes()]
-    assert steps == [2, 2, 1, 1]
-
-
-def test_a_call_goes_before_the_tasks_of_steps():
+def test_peers_are_told_the_priority_and_a_call_goes_before_the_tasks_of_steps():
     """The script waits for its one value."""
-    step = grid(4).removeprefix("IntCollection:")
-    job = LedJob(f"IntCollection:ys = []; Int:n = 0; Parallel.Invoke {{ {step} n = Lab.Double(3); }}")
-    assert [len(batch.items) for batch in job.takes()] == [1, 2, 2]
+    step = grid(4, Priority=5).removeprefix("IntCollection:")
+    usual = grid(4).removeprefix("IntCollection:").replace("ys", "zs")
+    job = LedJob(
+        "IntCollection:ys = []; IntCollection:zs = []; Int:n = 0; "
+        f"Parallel.Invoke {{ {step} {usual} n = Lab.Double(3); }}"
+    )
+    assert [job.prepared[number].settings.priority for number in (1, 2, 3)] == [5, 0, 1]
 
 
-def test_one_at_a_time_is_one_batch_at_a_time():
-    job = LedJob(grid(4, CanRunInParallelOnClient=False))
-    (first,) = job.takes()
-    assert job.takes() == []
-    job.returns(first)
-    assert len(job.takes()) == 1
+@pytest.mark.parametrize("strategy", ["Adaptive", "Queued"])
+def test_one_at_a_time_gives_a_peer_work_for_one_slot(strategy):
+    """One item that runs and one ahead, whatever slots the peer has."""
+    job = LedJob(grid(40, strategy=strategy, CanRunInParallelOnClient=False), workers={"here": 4, "den": 8})
+    assert [len(job.holds(name)) for name in ("here", "den")] == [2, 2]
+    assert job.prepared[1].settings.one_at_a_time
+    job.joins("den", 3)
+    job.hears(job.leader.granted(1, HERE, 2, 0.0))
+    assert [len(job.holds(name)) for name in ("here", "den")] == [2, 2]
+    assert job.works().variables == {"ys": [2 * number for number in range(40)]}
 
 
 def test_the_longest_items_start_first():
     job = LedJob("IntCollection:ys = Grid.ForEach(x in [3, 9, 1, 9, 5]) => Lab.Weigh(x);", slots=1)
     started = []
-    while batches := job.takes(1):
-        started += batches[0].numbers
-        job.returns(batches[0])
+    while batches := job.takes():
+        started += [number for batch in batches for number in batch.numbers]
+        job.returns(*batches)
     assert started == [1, 3, 4, 0, 2]
     assert job.variables == {"ys": [-3, -9, -1, -9, -5]}
 
 
-def test_the_longest_first_in_one_batch_still_have_their_places():
+def test_the_longest_first_still_have_their_places():
     job = LedJob(grid(5, "Lab.Weigh(x)"), slots=1)
     job.works()
     assert job.variables == {"ys": [0, -1, -2, -3, -4]}
@@ -378,10 +393,10 @@ def test_a_timer_counts_from_its_last_round():
 
 
 def test_progress_is_told_at_most_ten_times_a_second():
-    job = LedJob(grid(1000, strategy="Queued"))
-    for _ in range(400):
+    job = LedJob(grid(1000))
+    for number in range(400):
         job.at(job.now + 0.001)
-        job.returns(job.takes_one(), seconds=1.0)
+        job.ends(number, seconds=1.0)
     told = job.told_of(events.Progressed)
     assert 3 <= len(told) <= 4
     done, failed = told[-1].done, told[-1].failed
@@ -418,14 +433,11 @@ def test_a_restart_asks_nobody_for_what_is_known():
 
 def test_a_restart_computes_the_missing_items_only():
     job = LedJob(grid(6))
-    first, second = job.takes()
-    job.returns(second, only=slice(0, 2))
-    job.returns(first, only=slice(1, 2))
+    job.ends(3, 4)
+    job.ends(1)
     again = LedJob(grid(6), journal=job.leader.journal)
-    batches = again.takes()
-    assert sorted(n for batch in batches for n in batch.numbers) == [0, 2, 5]
-    for batch in batches:
-        again.returns(batch)
+    assert again.holds("here") == [0, 2, 5]
+    again.returns(*again.takes())
     assert again.variables == {"ys": [0, 2, 4, 6, 8, 10]}
     assert again.told_of(events.Progressed)[-1].done == 6
 
@@ -433,9 +445,8 @@ def test_a_restart_computes_the_missing_items_only():
 def test_a_restart_with_all_items_of_a_step_known_needs_no_worker():
     """The leader died between the last result and its note that the step is done."""
     job = LedJob(grid(4))
-    first, second = job.takes()
-    job.returns(first)
-    job.returns(second, only=slice(0, 1))
+    job.ends(0, 1)
+    job.ends(2)
     journal = job.leader.journal
     path = next(iter(journal.unfinished()))
     journal.record_items(path, [3], [6])
@@ -446,21 +457,15 @@ def test_a_restart_with_all_items_of_a_step_known_needs_no_worker():
 def test_a_restart_holds_the_longest_first_too():
     body = "IntCollection:ys = Grid.ForEach(x in [3, 9, 1, 9, 5]) => Lab.Weigh(x);"
     job = LedJob(body, slots=1)
-    job.returns(job.takes_one())
+    job.ends(1)
     again = LedJob(body, slots=1, journal=job.leader.journal)
-    assert list(again.takes_one().numbers) == [3]
+    assert list(again.takes()[0].numbers) == [3]
     assert again.leader.partial() == {"ys": {1: -9}}
 
 
 def test_a_failure_that_was_held_is_remembered():
     body = f"String:told; Try {{ {grid(2)} Trace(ys); }} Catch(String:error) {{ told = error; }}"
     job = LedJob(body)
-    job.returns(job.takes_one(), failing={0: "no"})
+    job.ends(0, failing={0: "no"})
     again = LedJob(body, journal=job.leader.journal)
     assert (again.state, again.variables, again.prepared) == ("completed", {"told": "no"}, {})
-
-
-def test_steps_of_one_priority_share_the_slots():
-    low, high = (grid(4).replace("ys", name).removeprefix("IntCollection:") for name in ("a", "b"))
-    job = LedJob(f"IntCollection:a = []; IntCollection:b = []; Parallel.Invoke {{ {low} {high} }}")
-    assert [batch.step for _ in range(4) for batch in job.takes(1)] == [1, 2, 1, 2]

@@ -1,170 +1,143 @@
-"""One step: every item waits, runs or has its outcome, and has one outcome only, whatever happens."""
+"""One step: what an outcome means, and that an item has one only, whatever happens."""
 
 from __future__ import annotations
 
-import random
-
-import pytest
-
+from meshwit.ids import PeerId
 from meshwit.lang import program as ir
-from meshwit.peer.job.steps import StepRun, StepSettings, TaskFault
+from meshwit.peer.job.steps import LOSSES_MAX, StepRun, StepSettings, TaskFault
+from meshwit.peer.sched.effects import Lost
+from meshwit.peer.sched.estimates import RatePrior
 
 FAULT = TaskFault("raised", "no")
+A, B = PeerId("a"), PeerId("b")
 
 
-def step(count=10, *, slots=2, order=None, known=None, **settings) -> StepRun:
-    """A step that doubles 0, 1, ..., in equal shares unless told otherwise."""
-    settings = {"strategy": "Balanced", **settings}
-    return StepRun(
+def step(count=10, *, known=None, single=False, **settings) -> StepRun:
+    """A step that doubles 0, 1, ..., shared in advance by two peers."""
+    one = StepRun(
         1,
         (1, 1),
         ir.Constant(None, "Object"),
         [],
         list(range(count)),
-        StepSettings(**settings),
+        StepSettings(**{"strategy": "Balanced", **settings}),
         activity="Double",
         span=(0, 1),
-        slots=slots,
-        single=False,
-        order=order,
+        single=single,
         known=known,
     )
+    for peer in (A, B):
+        one.workers[peer] = 1
+        one.scheduler.peer_joined(peer, 1, RatePrior(1.0), 0.0)
+    one.scheduler.start(0.0)
+    return one
 
 
-def returned(one: StepRun, batch: int, numbers, failing=()):
-    """The batch, or a part of it, comes back."""
+def returned(one: StepRun, numbers, failing=(), peer=A):
+    """Outcomes come from a peer; the new ones, those tried again and those that failed for good."""
     values = [None if number in failing else number * 2 for number in numbers]
-    result = one.record(batch, numbers, values, [0.01] * len(numbers), dict.fromkeys(failing, FAULT))
+    result = one.record(peer, numbers, values, [0.01] * len(numbers), dict.fromkeys(failing, FAULT), 1.0)
     one.check()
-    return result
-
-
-def test_a_step_hands_out_each_item_once():
-    one = step()
-    assert one.take(1) == range(5)
-    assert one.take(2) == range(5, 10)
-    assert one.take(3) == ()
-    assert (one.left, one.running) == (0, {1: 5, 2: 5})
-    one.check()
+    return list(result.fresh), result.retried, result.final
 
 
 def test_a_step_ends_with_its_last_item():
     one = step(4)
-    first, second = one.take(1), one.take(2)
-    returned(one, 2, second)
+    returned(one, [2, 3], peer=B)
     assert not one.ended
-    returned(one, 1, first)
+    returned(one, range(2))
     assert one.ended
     assert one.values == [0, 2, 4, 6]
+    assert one.done_by == {A: 2, B: 2}
 
 
-def test_results_of_a_batch_that_is_out_no_more_are_ignored():
+def test_the_first_outcome_of_an_item_counts():
     one = step(4)
-    numbers = one.take(1)
-    one.put_back(1, list(numbers))
-    assert returned(one, 1, numbers) == ([], [])
-    assert (one.done, one.left) == (0, 4)
+    assert returned(one, [2, 3], peer=B) == ([2, 3], [], [])
+    assert returned(one, range(4)) == ([0, 1], [], [])
+    assert returned(one, [3], failing=[3], peer=B) == ([], [], [])
+    assert one.done_by == {A: 2, B: 2}
+    assert (one.ended, one.failed) == (True, 0)
 
 
-def test_what_is_put_back_goes_out_first():
-    one = step(9, slots=3)
-    one.take(1)
-    one.put_back(1, [1, 2])
-    assert one.take(2) == [1, 2]
-    assert one.take(3) == range(3, 6)
+def test_items_that_there_are_not_and_items_named_twice_are_no_news():
+    one = step(4)
+    assert returned(one, [-1, 0, 0, 4, 900]) == ([0], [], [])
+    assert returned(one, range(3, 9)) == ([3], [], [])
+    assert returned(one, [1, 1], failing=[1]) == ([], [], [1])
+    assert (one.done, one.failed) == (3, 1)
 
 
-def test_items_known_before_are_not_handed_out():
+def test_items_known_before_are_done():
     one = step(5, known={0: 0, 3: 6})
     assert one.done == 2
-    handed = [number for batch in range(5) for number in one.take(batch)]
-    assert handed == [1, 2, 4]
     assert one.values == [0, None, None, 6, None]
+    assert returned(one, range(5)) == ([1, 2, 4], [], [])
 
 
 def test_a_step_whose_items_are_all_known_has_ended():
     one = step(2, known={0: 0, 1: 2})
     assert one.ended
-    assert one.take(1) == ()
-
-
-def test_results_of_a_whole_step_in_another_order_find_their_places():
-    one = step(4, slots=1, order=[2, 0, 3, 1])
-    returned(one, 1, one.take(1))
-    assert one.values == [0, 2, 4, 6]
 
 
 def test_an_item_that_fails_for_good_ends_the_step():
     one = step(4)
-    numbers = one.take(1)
-    assert returned(one, 1, numbers, failing=[1]) == ([], [1])
+    assert returned(one, [0, 1], failing=[1]) == ([0], [], [1])
     assert one.ended
     assert one.fault == (1, FAULT)
-    assert one.take(2) == ()
 
 
 def test_of_many_failures_the_first_to_arrive_is_told():
-    one = step(4, slots=1)
-    numbers = one.take(1)
-    returned(one, 1, [2], failing=[2])
-    returned(one, 1, [0], failing=[0])
-    assert numbers == range(4)
+    one = step(4)
+    returned(one, [2], failing=[2], peer=B)
+    returned(one, [0], failing=[0])
     assert one.fault[0] == 2
 
 
-def test_retries_are_counted_by_item():
-    one = step(2, slots=1, retries=1)
-    assert returned(one, 1, one.take(1), failing=[0]) == ([0], [])
-    assert (one.done, one.left) == (1, 1)
-    assert returned(one, 2, one.take(2), failing=[0]) == ([], [0])
+def test_retries_are_counted_by_item_whoever_runs_it():
+    one = step(2, retries=1)
+    assert returned(one, [0, 1], failing=[0]) == ([1], [0], [])
+    assert (one.done, one.done_by) == (1, {A: 1})
+    assert returned(one, [0], failing=[0], peer=B) == ([], [], [0])
+
+
+def test_what_runs_once_has_no_retries():
+    one = step(2, retries=5, once=True)
+    assert returned(one, [0], failing=[0]) == ([], [], [0])
 
 
 def test_skipped_items_are_done_and_null():
-    one = step(3, slots=1, skip_failed=True)
-    returned(one, 1, one.take(1), failing=[0, 2])
+    one = step(3, skip_failed=True)
+    returned(one, [0, 1, 2], failing=[0, 2])
     assert one.ended
     assert (one.fault, one.failed, one.values) == (None, 2, [None, 2, None])
 
 
-def test_one_at_a_time_waits_for_the_batch_that_is_out():
-    one = step(4, one_at_a_time=True)
-    numbers = one.take(1)
-    assert one.take(2) == ()
-    returned(one, 1, numbers)
-    assert len(one.take(3)) == 2
+def test_one_at_a_time_and_exclusive_use_one_slot_of_a_peer():
+    assert step(one_at_a_time=True).slots_of(8) == 1
+    assert step(exclusive=frozenset({"Double"})).slots_of(8) == 1
+    assert step(one_at_a_time=True).slots_of(0) == 0
+    assert step().slots_of(8) == 8
 
 
-def test_activities_that_run_once_go_one_by_one():
-    one = step(3, slots=1, once=True)
-    assert [list(one.take(batch)) for batch in range(4)] == [[0], [1], [2], []]
+def test_an_item_is_given_up_when_enough_peers_were_lost_over_it():
+    one = step(4)
+    for number in range(LOSSES_MAX - 1):
+        peer = PeerId(f"c{number}")
+        for _ in range(LOSSES_MAX):  # one that freezes again and again is one
+            assert one.lost(Lost(peer, [1], final=False), "den", 1.0) == ({}, [])
+    faults, _ = one.lost(Lost(B, [1], final=False), "attic", 1.0)
+    assert (faults[1].kind, faults[1].peer) == ("killed", "attic")
+    assert one.fault[0] == 1
+    one.check()
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_whatever_happens_every_item_gets_its_value(seed):
-    """Batches come back in parts and out of order, fail, are put back: at the end each item has its own value."""
-    rng = random.Random(seed)
-    order = rng.sample(range(60), 60) if rng.random() < 0.5 else None
-    known = {number: number * 2 for number in rng.sample(range(60), rng.randrange(20))} if rng.random() < 0.5 else None
-    strategy = rng.choice(["Adaptive", "Queued", "Balanced"])
-    one = step(60, slots=3, order=order, known=known, strategy=strategy, retries=100)
-    out: dict[int, list[int]] = {}
-    batch = 0
-    while not one.ended:
-        one.check()
-        choice = rng.random()
-        if choice < 0.4 or not out:
-            batch += 1
-            numbers = list(one.take(batch))
-            if numbers:
-                out[batch] = numbers
-            continue
-        at = rng.choice(list(out))
-        count = rng.randint(1, len(out[at]))
-        part, out[at] = out[at][:count], out[at][count:]
-        if choice < 0.5:
-            one.put_back(at, part)
-        else:
-            returned(one, at, part, failing=[number for number in part if rng.random() < 0.2])
-        if not out[at]:
-            del out[at]
-    assert one.values == [number * 2 for number in range(60)]
+def test_an_item_that_must_run_once_is_given_up_at_once_and_one_that_is_done_never():
+    one = step(4, once=True)
+    returned(one, [0])
+    effects = one.scheduler.peer_left(B, 1.0)
+    (lost,) = [each for each in effects if isinstance(each, Lost)]
+    faults, more = one.lost(Lost(B, [0, *lost.items], final=True), "den", 1.0)
+    assert (list(faults), more) == (list(lost.items), [])
+    assert "must not run twice" in faults[lost.items[0]].message
+    one.check()

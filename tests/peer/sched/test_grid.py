@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshwit.ids import PeerId
-from meshwit.peer.sched.effects import Drop, Give, StepDone, TakeBack
+from meshwit.peer.sched.config import SchedulerConfig
+from meshwit.peer.sched.effects import Drop, Give, Lost, StepDone, TakeBack
 from meshwit.peer.sched.estimates import RatePrior
 from meshwit.peer.sched.grid import STRATEGIES, GridScheduler
 from tests.peer.sched.grid_builder import Story
@@ -205,6 +206,225 @@ def test_what_makes_no_sense_raises_at_the_start_and_never_later():
     scheduler.check()
     assert scheduler.strays == 4
     assert scheduler.explain(9) == ["there is no item 9"]
+
+
+# --- what was known, what runs once, who is alive ----------------------------------------------------------------
+
+
+def test_known_items_are_finished_and_never_given():
+    story = Story(6, known=[0, 2, 3]).join(a=1.0).start()
+    assert story.scheduler.ledger.finished == 3
+    assert (story.scheduler.unsettled, story.scheduler.pending_count) == (3, 1)
+    story.begins("a")
+    for turn in range(1, 4):
+        story.at(float(turn)).ends("a", 1.0)
+    assert story.done
+    assert story.items("a") == [1, 4, 5]
+    assert story.scheduler.explain(0) == ["its result was known before"]
+
+
+def test_known_items_leave_the_longest_first():
+    assert Story(4, works=[1.0, 9.0, 2.0, 4.0], known={1}).join(a=1.0).start().items("a") == [3, 2]
+
+
+def test_a_step_of_which_all_is_known_is_done_at_its_start():
+    assert Story(3, known=range(3)).join(a=1.0).start().done
+    with pytest.raises(ValueError, match="item 3"):
+        GridScheduler("Queued", 3, known=[3])
+
+
+def test_a_step_goes_on_where_another_stopped_with_a_million_known():
+    scheduler = GridScheduler("Adaptive", 1_000_000, known=range(0, 1_000_000, 2))
+    assert scheduler.unsettled == scheduler.pending_count == 500_000
+
+
+def test_what_ran_on_a_peer_that_left_is_told_and_pending_again():
+    story = Story(10, strategy="Balanced").join(a=1.0, b=1.0).start().begins("a").begins("b")
+    ran = story.items("a")[0]
+    story.perform(story.scheduler.peer_left(A, 0.1))
+    assert story.effects[0] == Lost(A, [ran], final=False)
+    assert ran in story.scheduler._pending or ran in story.items("b")
+
+
+def test_a_peer_that_had_begun_nothing_loses_nothing_when_it_leaves():
+    story = Story(10).join(a=1.0, b=1.0).start()
+    assert not any(isinstance(each, Lost) for each in story.perform(story.scheduler.peer_left(A, 0.1)).effects)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_items_that_run_once_are_given_singly_and_set_aside_with_a_peer_that_leaves(strategy):
+    story = Story(5, strategy=strategy, once=True).join(a=1.0, b=1.0).start().begins("a").begins("b")
+    assert (len(story.items("a")), len(story.items("b"))) == (1, 1)
+    ran = story.items("a")
+    story.perform(story.scheduler.peer_left(A, 0.1))
+    assert story.effects[0] == Lost(A, ran, final=True)
+    for turn in range(1, 5):
+        story.at(float(turn)).ends("b", 1.0)
+    assert story.done
+    assert not set(ran) & set(story.items("b"))
+    assert story.scheduler.ledger.finished == 4
+
+
+def test_an_item_that_runs_once_and_may_have_begun_is_not_given_again():
+    """Its peer left before it could say that it began."""
+    story = Story(3, once=True).join(a=1.0).start()
+    assert story.perform(story.scheduler.peer_left(A, 0.1)).effects == [Lost(A, [0], final=True)]
+
+
+def test_items_that_run_once_are_set_aside_with_a_frozen_peer_and_its_late_result_is_not_taken():
+    beats = SchedulerConfig(beats=True, silence_min_s=1.0)
+    story = Story(3, once=True, config=beats).join(a=1.0, b=1.0).start().begins("a").begins("b")
+    ran = story.items("b")
+    story.at(0.9).perform(story.scheduler.heard(A, 0.9)).at(1.0).tick()
+    assert Lost(B, ran, final=True) in story.effects
+    assert story.dropped["b"] == ran
+    story.perform(story.scheduler.finished(B, ran, [1.0], 1.1))
+    assert story.scheduler.ledger.finished == 0
+    assert story.scheduler.strays == 1
+    story.at(2.0).ends("a", 2.0)
+
+
+def test_nothing_that_runs_once_runs_twice_for_an_idle_peer():
+    beats = SchedulerConfig(beats=True)
+    story = Story(21, once=True, config=beats).join(a=1.0, b=1.0).start().begins("a").begins("b")
+    while story.scheduler.ledger.unsettled > 1:
+        story.at(story.now + 0.1).ends("a", 0.1)
+    for _ in range(100):
+        story.at(story.now + 0.1).perform(story.scheduler.heard(B, story.now)).tick()
+    assert not any(give.duplicate for give in story.gives["a"])
+    assert story.dropped == {} and story.asked == {}
+
+
+def beating() -> Story:
+    """Two peers with batches, of which nothing is measured yet."""
+    beats = SchedulerConfig(beats=True, silence_min_s=1.0)
+    return Story(10, config=beats).join(a=1.0, b=1.0).start().begins("a").begins("b")
+
+
+def test_a_peer_that_beats_is_alive_however_long_its_tasks_are():
+    story = beating()
+    for quarter in range(1, 400):
+        story.at(quarter / 4)
+        story.perform(story.scheduler.heard(A, story.now)).perform(story.scheduler.heard(B, story.now)).tick()
+    assert not story.scheduler._holders[A].frozen and not story.scheduler._holders[B].frozen
+
+
+def test_a_peer_that_stops_beating_is_frozen_and_told_of_before_anything_is_measured():
+    story = beating()
+    ran, held = story.items("b")[0], set(story.items("b"))
+    story.at(0.9).perform(story.scheduler.heard(A, 0.9)).tick()
+    assert not story.scheduler._holders[B].frozen
+    story.at(1.0).tick()
+    assert story.scheduler._holders[B].frozen
+    assert Lost(B, [ran], final=False) in story.effects
+    assert held == {item for item in held if item in story.scheduler._pending}
+
+
+def test_a_frozen_peer_that_beats_again_gets_items_again():
+    story = beating().at(0.9)
+    story.perform(story.scheduler.heard(A, 0.9)).at(1.0).tick()
+    before = len(story.gives["b"])
+    story.perform(story.scheduler.heard(B, 1.5))
+    assert not story.scheduler._holders[B].frozen
+    assert len(story.gives["b"]) > before
+
+
+def test_an_idle_peer_may_be_silent():
+    story = Story(1, config=SchedulerConfig(beats=True)).join(a=9.0, b=1.0).start().begins("a")
+    story.at(60.0).perform(story.scheduler.heard(A, 60.0)).tick()
+    assert not story.scheduler._holders[B].frozen
+
+
+def test_a_peer_that_cannot_split_what_runs_is_asked_once():
+    story = Story(400, strategy="Balanced").join(a=1.0, b=1.0).start().begins("a").begins("b")
+    while story.scheduler._holders[A].queue or story.scheduler._holders[A].running:
+        story.at(story.now + 0.01).ends("a", 0.001)
+    for _ in range(2 * len(story.scheduler._holders[B].queue) + 4):
+        if "b" not in story.asked:
+            break
+        asked = story.asked.pop("b")
+        story.perform(story.scheduler.taken_back(B, [], story.now))
+    assert asked
+    assert "b" not in story.asked
+
+
+# --- giving up, telling, ending ----------------------------------------------------------------------------------
+
+
+def test_items_set_aside_leave_whoever_has_them_and_end_the_step():
+    story = Story(4).join(a=1.0).start().begins("a")
+    story.perform(story.scheduler.set_aside([0, 3, 3, 99], 0.1))
+    assert story.effects[0] == Drop(A, [0])
+    assert story.scheduler.pending_count + len(story.waiting("a")) == 2
+    story.begins("a").at(1.0).ends("a", 1.0).at(2.0).ends("a", 1.0)
+    assert story.done
+    assert story.scheduler.ledger.finished == 2
+    assert story.scheduler.explain(3) == ["set aside: it is not run again"]
+    assert Story(2).start().perform([]).scheduler.set_aside([0, 1], 0.0) == [StepDone()]
+
+
+def test_an_item_that_runs_twice_is_set_aside_on_both():
+    story = straggling()
+    story.at(story.now + 0.25).tick()
+    item = story.effects[0].items[0]
+    story.perform(story.scheduler.set_aside([item], story.now))
+    assert {each.peer for each in story.effects if isinstance(each, Drop)} == {A, B}
+    assert story.done
+
+
+def test_after_the_end_nothing_is_wanted():
+    story = Story(2).join(a=1.0).start().begins("a").at(1.0).ends("a", 1.0).at(2.0).ends("a", 1.0)
+    scheduler, now = story.scheduler, 3.0
+    assert story.done
+    for effects in (
+        scheduler.finished(A, [0], [1.0], now), scheduler.failed(A, [1], True, now), scheduler.heard(A, now),
+        scheduler.failed(A, [1], False, now), scheduler.taken_back(A, [1], now), scheduler.batch_started(A, 0, now),
+        scheduler.set_aside([0], now), scheduler.peer_joined(B, 2, RatePrior(1.0), now),
+        scheduler.slots_changed(A, 3, now), scheduler.tick(now), scheduler.close(now), scheduler.peer_left(A, now),
+    ):  # fmt: skip
+        assert effects == []
+    assert scheduler.ledger.finished == 2
+    assert scheduler.expected_end(now) is None
+
+
+def test_rates_are_told_of_those_that_were_seen():
+    story = Story(100).join(a=2.0, b=1.0).start().begins("a")
+    assert story.scheduler.rates() == {}
+    for turn in range(1, 21):
+        story.at(turn * 0.5).ends("a", 0.5)
+    ((peer, (per_s, count)),) = story.scheduler.rates().items()
+    assert (peer, count) == (A, 20)
+    assert per_s == pytest.approx(2.0, rel=0.02)
+
+
+def test_who_holds_what_is_told():
+    story = Story(1).join(a=2.0, b=1.0).start()
+    assert (story.scheduler.holding(A), story.scheduler.holding(B), story.scheduler.holding(PeerId("x"))) == (
+        True, False, False,
+    )  # fmt: skip
+
+
+def test_the_end_is_forecast_once_something_is_measured():
+    story = Story(40).join(a=1.0, b=1.0).start().begins("a").begins("b")
+    assert story.scheduler.expected_end(0.0) is None
+    for turn in range(1, 11):
+        story.at(float(turn)).ends("a", 1.0).ends("b", 1.0)
+    assert story.scheduler.expected_end(10.0) == pytest.approx(20.0, abs=1.0)
+
+
+def test_reports_of_whole_batches_and_of_rows_and_of_others_are_booked_alike():
+    story = Story(10_000, strategy="Balanced").join(a=1.0, b=1.0).start().begins("a").begins("b")
+    scheduler = story.scheduler
+    mine, more = (list(give.items) for give in story.gives["a"][:2])
+    story.at(1.0).perform(scheduler.finished(A, mine, [0.1] * len(mine), 1.0))
+    story.perform(scheduler.finished(A, more[:1], [0.1], 1.1))
+    story.perform(scheduler.finished(A, [*more[1:], *story.items("b")[:2]], [0.1] * (len(more) + 1), 1.2))
+    assert scheduler.ledger.finished == len(mine) + len(more)
+    assert scheduler.strays == 2
+    story.perform(scheduler.finished(A, mine, [0.1] * len(mine), 1.3))
+    assert scheduler.ledger.finished == len(mine) + len(more)
+    row = list(story.gives["a"][0].items)[:3]
+    assert story.perform(scheduler.finished(B, row, [0.1] * len(row), 1.4)).scheduler.strays == 2 + len(mine) + len(row)
 
 
 @settings(max_examples=150, deadline=None)

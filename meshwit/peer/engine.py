@@ -1,0 +1,348 @@
+"""The engine of a peer: leads jobs (`leading`), works for leaders (`work`), carries what they say to each other. Shell.
+
+A mesh of one and a mesh of many are the same: this peer is one of its own workers, and what its leaders say to it goes
+the same way as what they say to others, without the wire. Runs on an asyncio loop; nothing here blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import tempfile
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import msgspec
+import platformdirs
+
+from meshwit.bench.allowances import allowances
+from meshwit.bench.capabilities import capabilities
+from meshwit.codec import Buffer, Codec
+from meshwit.ids import PeerId
+from meshwit.lang import program as ir
+from meshwit.lang.arrows import activities_in
+from meshwit.outcome import Outcome
+from meshwit.peer.blobs.service import BlobError, BlobService
+from meshwit.peer.blobs.store import BlobStore
+from meshwit.peer.exec.directories import prefix, sweep
+from meshwit.peer.exec.pool import WorkerPool
+from meshwit.peer.job.steps import StepSettings
+from meshwit.peer.job.stream import stream_settings
+from meshwit.peer.job.workers import Worker
+from meshwit.peer.leading import Leading
+from meshwit.peer.running_job import OnEvent, OnOutcomes, RunningJob
+from meshwit.peer.wire.frames import Channel
+from meshwit.peer.work.messages import AskBack, Assigned, Beat, BlobRef, Close, JobMessage, Open, Unwanted
+from meshwit.peer.work.route import Route, Way
+from meshwit.peer.work.transfer import TransferError
+from meshwit.peer.work.working import Working
+from meshwit.plugins.registry import Registry
+
+HERE: Final = PeerId("here")
+"""The id of a peer that is in no mesh."""
+BEAT_S: Final = 0.25
+OVERSLEPT_S: Final = 0.5
+"""A loop that comes so late to its own timer has slept itself: then silence of others says nothing."""
+BLOBS_BYTES_MAX: Final = 20 * 10**9
+
+
+class PeerSettings(msgspec.Struct, frozen=True):
+    """What the owner of the device decides.
+
+    Attributes:
+        workers: worker processes; None for one per usable core.
+        roots: folders that activities of own jobs may read and write, where a job names no others.
+        blobs: folder of the blob store; None for the user's cache.
+        task_time_limit_s: limit for one task where neither script nor activity sets one.
+        task_memory_max_bytes: the same for memory; None for nine tenths of the device's.
+        idle_s: worker processes end after so long without work.
+        properties: the owner's own capabilities, for scripts to require: `site` -> `berlin`.
+        functions: packages whose functions tasks may call by name.
+        allow_pickle: tasks may bring pickles, which is any code of whoever leads them.
+    """
+
+    workers: int | None = None
+    roots: tuple[Path, ...] = ()
+    blobs: Path | None = None
+    task_time_limit_s: float | None = None
+    task_memory_max_bytes: int | None = None
+    idle_s: float = 60.0
+    properties: dict[str, str] = {}
+    functions: tuple[str, ...] = ()
+    allow_pickle: bool = False
+
+
+class Engine:
+    """See the module; `async with` it.
+
+    Args:
+        registry: the controllers.
+        settings: what the owner decides.
+        me: the id of this peer.
+        name: what it is called.
+
+    Attributes:
+        leading: the jobs that it leads; from when the engine is entered, as are `capabilities`.
+        misbehaved: told of peers that break the rules.
+    """
+
+    def __init__(self, registry: Registry, settings: PeerSettings, me: PeerId = HERE, name: str = "") -> None:
+        self.registry = registry
+        self.settings = settings
+        self.me = me
+        self.name = name or platform.node()
+        folder = settings.blobs or Path(platformdirs.user_cache_dir("meshwit", appauthor=False)) / "blobs"
+        self.blobs = BlobStore(folder)
+        self.codec = Codec([*registry.wire_types(), self.blobs.wire_type()])
+        self.misbehaved: Callable[[PeerId, str], None] = lambda _peer, _why: None
+        sweep(Path(tempfile.gettempdir()))
+        self._scratch = tempfile.TemporaryDirectory(prefix=prefix(), ignore_cleanup_errors=True)
+        self._pool = WorkerPool(
+            settings.workers,
+            codec=self.codec,
+            codec_factory="meshwit.peer.exec.tasks:make_codec",
+            codec_setup=self._worker_setup(),
+            idle_s=settings.idle_s,
+        )
+        self._routes: dict[PeerId, Route] = {}
+        self._ways: dict[PeerId, Way] = {}
+        self._letters: deque[tuple[JobMessage, Sequence[Buffer]]] = deque()
+        self._beat_timer: asyncio.TimerHandle | None = None
+        self.capabilities: dict[str, object] = {}
+        """Of this device, from when the engine is entered."""
+
+    def _worker_setup(self) -> dict[str, Any]:
+        kinds = self.registry.offer.types.values()
+        tags = {kind.wire.tag: self.registry.owners.get(f"type {kind.name}", "") for kind in kinds if kind.wire}
+        return {
+            "blobs": str(self.blobs.folder),
+            "roots": [str(root) for root in self.settings.roots],
+            "scratch": self._scratch.name,
+            "tags": {tag: owner for tag, owner in tags.items() if owner},
+        }
+
+    async def __aenter__(self) -> Engine:
+        self._loop = asyncio.get_running_loop()
+        # A driver may take its time to answer.
+        measured = await self._loop.run_in_executor(None, capabilities, self.settings.properties)
+        self.capabilities = measured | allowances(self.settings.functions, pickle=self.settings.allow_pickle)
+        await self._pool.__aenter__()
+        self._loop.run_in_executor(None, self.blobs.evict, BLOBS_BYTES_MAX)
+        self._working = Working(
+            self.me, self._pool, self.codec, self.registry, self._fetch, self._say,
+            functions=self.settings.functions, pickles=self.settings.allow_pickle,
+        )  # fmt: skip
+        self._exchange = BlobService(self.blobs, self._send_blob, self._ways.__contains__, self._misbehaved)
+        self.leading = Leading(
+            self.me, self.name, self.registry, self.codec, self._say, self._fetch, self._working.lanes
+        )
+        speeds = self.leading.speeds
+        here = Worker(
+            self.me, self.name, self._pool.size, self.capabilities,
+            speed_at=lambda activity: speeds.prior(self.me, activity), home=True,
+        )  # fmt: skip
+        self.leading.worker_changed(here)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leading.close()
+        if self._beat_timer is not None:
+            self._beat_timer.cancel()
+        self._working.close()
+        self._exchange.close()
+        for route in self._routes.values():
+            route.close()
+        await self._pool.__aexit__(kind, error, trace)
+        self._scratch.cleanup()
+
+    @property
+    def workers(self) -> int:
+        """How many worker processes there may be."""
+        return self._pool.size
+
+    @property
+    def free_slots(self) -> int:
+        """Slots that nobody uses."""
+        return self._working.host.free_slots
+
+    @property
+    def busy_jobs(self) -> int:
+        """Jobs that this peer leads or works for."""
+        return len({(self.me, job.id) for job in self.leading.jobs} | self._working.host.jobs())
+
+    def warm(self) -> None:
+        """Start the worker processes now."""
+        self._pool.warm()
+
+    # --- jobs --------------------------------------------------------------------------------------------------
+
+    def start(
+        self,
+        program: ir.Program,
+        job: str,
+        arguments: Sequence[Any],
+        on_event: OnEvent | None,
+        *,
+        roots: tuple[Path, ...] | None = None,
+        time_limit_s: float | None = None,
+        memory_max_bytes: int | None = None,
+    ) -> RunningJob:
+        """Lead a job. Raises nothing that is the script's fault: that is in the outcome."""
+        defaults = StepSettings(
+            timeout_s=time_limit_s or self.settings.task_time_limit_s,
+            memory_max_bytes=memory_max_bytes or self.settings.task_memory_max_bytes,
+        )
+        self._beat_soon()
+        roots = self.settings.roots if roots is None else roots
+        return self.leading.start(program, job, arguments, on_event, roots=roots, defaults=defaults)
+
+    def open_stream(
+        self,
+        task: ir.Expression,
+        on_outcomes: OnOutcomes,
+        *,
+        requires: str = "",
+        retries: int = 0,
+        roots: tuple[Path, ...] | None = None,
+        any_function: bool = False,
+    ) -> RunningJob:
+        """Lead a stream, whose items come by `leading.append`. Raises ValueError for a requirement that is none."""
+        defaults = StepSettings(
+            timeout_s=self.settings.task_time_limit_s, memory_max_bytes=self.settings.task_memory_max_bytes
+        )
+        settings = stream_settings(activities_in(task), requires, retries, defaults)
+        self._beat_soon()
+        roots = self.settings.roots if roots is None else roots
+        return self.leading.open_stream(task, on_outcomes, settings=settings, roots=roots, any_function=any_function)
+
+    def pause(self, job: RunningJob) -> None:
+        """Start no new task of the job; what waits at peers is taken back, what runs ends."""
+        self.leading.pause(job)
+
+    def resume(self, job: RunningJob) -> None:
+        """Start tasks of the job again."""
+        self.leading.resume(job)
+
+    def cancel(self, job: RunningJob) -> None:
+        """End the job; its tasks are killed, wherever they run."""
+        self.leading.cancel(job)
+
+    def outcome(self, job: RunningJob) -> Outcome:
+        """What the job came to."""
+        return self.leading.outcome(job)
+
+    # --- the mesh ----------------------------------------------------------------------------------------------
+
+    def linked(self, peer: PeerId, way: Way) -> None:
+        """There is a way to another peer."""
+        self.unlinked(peer)
+        self._routes[peer] = Route(way)
+        self._ways[peer] = way
+        self._exchange.link_up(peer)
+
+    def unlinked(self, peer: PeerId) -> None:
+        """The way to a peer has ended: what it ran runs elsewhere, what it led ends here."""
+        route = self._routes.pop(peer, None)
+        if route is None:
+            return
+        route.close()
+        del self._ways[peer]
+        self._exchange.link_down(peer)
+        self.leading.worker_left(peer)
+        self._working.leader_left(peer)
+
+    def worker_changed(self, worker: Worker) -> None:
+        """A peer that is linked offers to work, or other than before."""
+        if worker.id in self._routes:
+            self.leading.worker_changed(worker)
+
+    def worker_left(self, peer: PeerId) -> None:
+        """A peer works no more, though it may be linked."""
+        self.leading.worker_left(peer)
+
+    def rest(self, resting: bool) -> None:
+        """The owner lets this device work for nobody else; or does again."""
+        self._working.rest(resting)
+
+    def job_frame(self, peer: PeerId, frame: bytes) -> None:
+        """A frame of Channel.JOB came."""
+        route = self._routes.get(peer)
+        if route is None:
+            return
+        try:
+            parcel = route.receive(frame)
+        except TransferError as error:
+            self._misbehaved(peer, str(error))
+            return
+        if parcel is not None:
+            self._received(peer, parcel.message, parcel.buffers)
+
+    def blob_frame(self, peer: PeerId, frame: bytes) -> None:
+        """A frame of Channel.BLOB came."""
+        self._exchange.received(peer, frame)
+
+    def _misbehaved(self, peer: PeerId, why: str) -> None:
+        self.misbehaved(peer, why)
+
+    def _send_blob(self, peer: PeerId, payload: bytes) -> bool:
+        way = self._ways.get(peer)
+        return way is not None and way.send(Channel.BLOB, payload)
+
+    def _say(self, peer: PeerId, message: JobMessage, buffers: Sequence[Buffer] = ()) -> None:
+        if peer == self.me:
+            self._letters.append((message, buffers))
+            if len(self._letters) == 1:
+                self._loop.call_soon(self._deliver)
+            return
+        route = self._routes.get(peer)
+        if route is not None:
+            if isinstance(message, Beat):
+                route.send_now(message)
+            else:
+                route.send(message, buffers)
+
+    def _deliver(self) -> None:
+        """What this peer said to itself; what follows from it waits for the next turn, so that others get theirs."""
+        letters = list(self._letters)
+        self._letters.clear()
+        for message, buffers in letters:
+            self._received(self.me, message, buffers)
+
+    def _received(self, peer: PeerId, message: JobMessage, buffers: Sequence[Buffer]) -> None:
+        if isinstance(message, Open | Assigned | AskBack | Unwanted | Close):
+            self._beat_soon()
+            self._working.received(peer, message, buffers)
+        else:
+            self.leading.reported(peer, message, buffers)
+
+    async def _fetch(self, blobs: Sequence[BlobRef], holders: Sequence[PeerId]) -> str:
+        sources = [peer for peer in dict.fromkeys(holders) if peer != self.me]
+        try:
+            for name, size in blobs:
+                await self._exchange.fetch(name, size, sources)
+        except BlobError as error:
+            return str(error)
+        return ""
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def _beat_soon(self) -> None:
+        if self._beat_timer is None:
+            self._beat_timer = self._loop.call_at(self._loop.time() + BEAT_S, self._beat)
+
+    def _beat(self) -> None:
+        assert self._beat_timer is not None
+        late_s = self._loop.time() - self._beat_timer.when()
+        self._beat_timer = None
+        if late_s > OVERSLEPT_S:
+            for peer in list(self.leading.workers):
+                self.leading.heard(peer)
+        self._working.beat()
+        host = self._working.host
+        if self.leading.jobs or host.leaders() or host.unserved:
+            self._beat_soon()

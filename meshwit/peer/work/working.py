@@ -1,0 +1,338 @@
+"""A peer at work: performs what its `TaskHost` decides, with worker processes and blobs. Shell.
+
+Nothing that a leader sends chooses what is imported: a step names activities, and this peer's own registry says which
+controller brings them. Activities that touch the files of a device run for its own jobs alone.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Protocol, assert_never
+
+from meshwit.codec import Buffer, Codec, CodecError
+from meshwit.events import Lane
+from meshwit.ids import PeerId
+from meshwit.peer.exec.batches import Batch, BatchResults, EncodedItems
+from meshwit.peer.exec.pool import WorkerPool
+from meshwit.peer.work import effects as do
+from meshwit.peer.work.host import TaskHost
+from meshwit.peer.work.messages import (
+    AskBack,
+    Assigned,
+    Beat,
+    BlobRef,
+    Close,
+    Died,
+    Done,
+    JobMessage,
+    Open,
+    ToPeer,
+    Unwanted,
+    span,
+)
+from meshwit.plugins.registry import Registry
+
+Fetch = Callable[[Sequence[BlobRef], Sequence[PeerId]], Awaitable[str]]
+"""Brings blobs here from those who have them; why that failed, empty if it did not."""
+
+
+WARM_AFTER_S = 0.1
+"""After worker processes were killed, until they are started anew: by then they are gone."""
+
+
+class Say(Protocol):
+    """Sends a message to a leader."""
+
+    def __call__(self, peer: PeerId, message: JobMessage, buffers: Sequence[Buffer] = ()) -> None: ...
+
+
+class RefusedError(Exception):
+    """A step cannot run here, and why."""
+
+
+class Working:
+    """See the module.
+
+    Args:
+        me: this peer.
+        pool: entered and left by its owner.
+        codec: knows all types of the registry.
+        functions: packages whose functions tasks may call by name.
+        pickles: tasks may bring pickles, which is any code.
+    """
+
+    def __init__(
+        self,
+        me: PeerId,
+        pool: WorkerPool,
+        codec: Codec,
+        registry: Registry,
+        fetch: Fetch,
+        say: Say,
+        *,
+        functions: Sequence[str] = (),
+        pickles: bool = False,
+    ) -> None:
+        self.host = TaskHost(me, pool.size)
+        self._me = me
+        self._pool = pool
+        self._codec = codec
+        self._registry = registry
+        self._functions = list(functions)
+        self._pickles = pickles
+        self._fetch = fetch
+        self._say = say
+        self._loop = asyncio.get_running_loop()
+        self._left: dict[int, int] = {}
+        self._activities: dict[int, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._warming: asyncio.TimerHandle | None = None
+        pool.on_death = self._worker_died
+
+    # --- what comes --------------------------------------------------------------------------------------------
+
+    def received(self, leader: PeerId, message: ToPeer, buffers: Sequence[Buffer]) -> None:
+        """A leader said something."""
+        now = self._loop.time()
+        match message:
+            case Open():
+                self._perform(self.host.open(leader, message, buffers, now))
+            case Assigned():
+                self._perform(self.host.assigned(leader, message, buffers, now))
+            case AskBack():
+                self._perform(self.host.ask_back(leader, message))
+            case Unwanted():
+                self._perform(self.host.unwanted(leader, message))
+            case Close():
+                self._perform(self.host.close(leader, message, now))
+            case _:
+                assert_never(message)
+        self.feed()
+
+    def leader_left(self, leader: PeerId) -> None:
+        """A leader is gone."""
+        self._perform(self.host.leader_left(leader, self._loop.time()))
+        self.feed()
+
+    def rest(self, resting: bool) -> None:
+        """Work for nobody else; or do again."""
+        self._perform(self.host.rest(resting, self._loop.time()))
+        self.feed()
+
+    def beat(self) -> None:
+        """Tell leaders that this peer lives; share slots out anew where they are few."""
+        for leader in self.host.leaders():
+            self._say(leader, Beat())
+        self._perform(self.host.tick(self._loop.time()))
+        self.feed()
+
+    def feed(self) -> None:
+        """Fill the pool."""
+        room = self._pool.wants_more()
+        if room > 0:
+            self._perform(self.host.next_batches(room))
+
+    def lanes(self) -> list[Lane]:
+        """What each worker process does."""
+        return self._pool.lanes(lambda step: self._activities.get(step, ""))
+
+    def close(self) -> None:
+        """Stop fetching."""
+        if self._warming is not None:
+            self._warming.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    # --- performing --------------------------------------------------------------------------------------------
+
+    def _perform(self, effects: Sequence[do.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case do.Say(leader=leader, message=message):
+                    self._say(leader, message)
+                case do.Prepare():
+                    self._prepare(effect)
+                case do.Submit():
+                    self._submit(effect)
+                case do.Fetch():
+                    self._spawn(self._fetch_blobs(effect))
+                case do.Recall():
+                    self._spawn(self._recall(effect))
+                case do.Forget(number=number, items=items):
+                    self._pool.drop(number, items)
+                case do.End(number=number, cancel=cancel, replace=replace):
+                    self._end(number, cancel=cancel)
+                    if replace:
+                        self._warm_soon()
+                case _:
+                    assert_never(effect)
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _prepare(self, effect: do.Prepare) -> None:
+        opened = effect.opened
+        try:
+            program = self._program(effect)
+            self._pool.prepare(
+                effect.number,
+                program,
+                timeout_s=opened.timeout_s,
+                memory_max_bytes=opened.memory_max_bytes,
+                once=opened.once,
+            )
+        except (RefusedError, CodecError, OSError) as reason:
+            self._loop.call_soon(self._refuse, effect.number, str(reason))
+
+    def _program(self, effect: do.Prepare) -> dict[str, Any]:
+        """What a worker process needs. Raises RefusedError and CodecError."""
+        told = self._codec.decode(effect.opened.header, effect.buffers)
+        if not isinstance(told, dict) or not isinstance(told.get("captured"), list):
+            raise RefusedError("what was sent is no step")
+        own = effect.leader == self._me
+        offer, owners = self._registry.offer, self._registry.owners
+        controllers = {owners["type Int"]: None}
+        for name, form in _calls(told.get("task")):
+            activity = offer.activities.get(name)
+            if activity is None or not 0 <= form < len(activity.forms):
+                raise RefusedError(f"has no activity {name[:80]}")
+            if activity.missing:
+                raise RefusedError(f"{name} needs something that is not installed: {activity.missing}")
+            if activity.control or (activity.local and not own):
+                raise RefusedError(f"{name} runs on the device that leads a job alone")
+            self._activities.setdefault(effect.number, name)
+            controllers[owners[activity.name]] = None
+            known = activity.forms[form]
+            for kind in (*(parameter.type for parameter in known.parameters), known.returns or "Object"):
+                owner = owners.get(f"type {kind}") or owners.get(f"type {kind.removesuffix('Collection')}")
+                if owner is not None:
+                    controllers[owner] = None
+        any_function = own and effect.opened.any_function
+        return {
+            "controllers": list(controllers),
+            "task": told["task"],
+            "captured": told["captured"],
+            "roots": effect.opened.roots if own else [],
+            "functions": None if any_function else self._functions,
+            "pickles": any_function or self._pickles,
+        }
+
+    def _refuse(self, number: int, why: str) -> None:
+        self._perform(self.host.refuse(number, why, self._loop.time()))
+
+    def _submit(self, effect: do.Submit) -> None:
+        numbers = effect.batch.items.numbers
+        self._left[effect.number] = len(numbers)
+        items = EncodedItems(effect.batch.header, effect.buffers, len(numbers))
+        batch = Batch(effect.step, effect.number, items, numbers)
+        try:
+            self._pool.submit(batch, self._results, self._begun)
+        except ValueError as reason:  # a step that the pool did not take
+            self._left.pop(effect.number, None)
+            self._loop.call_soon(self._refuse, effect.step, str(reason))
+
+    def _begun(self, number: int) -> None:
+        self._perform(self.host.begun(number))
+
+    def _results(self, results: BatchResults) -> None:
+        owner = self.host.owner(results.batch_id)
+        self._ended(results.batch_id, len(results.numbers), over=results.finished)
+        if owner is not None and results.numbers:
+            leader, step = owner
+            header, buffers = results.encoded or (b"", [])
+            done = Done(
+                step,
+                span(results.numbers),
+                header,
+                array.array("f", results.seconds).tobytes(),
+                results.worker,
+                results.failures,
+                {number: text[-2000:] for number, text in results.outputs.items()},
+                list(results.blobs),
+            )
+            self._say(leader, done, buffers)
+        self.feed()
+
+    def _ended(self, number: int, count: int, *, over: bool = False) -> None:
+        left = self._left.get(number, 0) - count
+        if over or left <= 0:
+            self._left.pop(number, None)
+            self.host.batch_ended(number, self._loop.time())
+        else:
+            self._left[number] = left
+
+    async def _recall(self, effect: do.Recall) -> None:
+        back = list(effect.queued)
+        wanted = set(effect.items)
+        for number in effect.batches if wanted else ():
+            if number in self._left:
+                taken = await self._pool.take_back(number, wanted)
+                self._ended(number, len(taken))
+                back += taken
+        self._perform(self.host.recalled(effect.step, back, self._loop.time()))
+        self.feed()
+
+    async def _fetch_blobs(self, effect: do.Fetch) -> None:
+        why = await self._fetch(effect.blobs, effect.holders)
+        self._perform(self.host.fetched(effect.key, why, self._loop.time()))
+        self.feed()
+
+    def _end(self, number: int, *, cancel: bool) -> None:
+        self._activities.pop(number, None)
+        if cancel:
+            self._pool.cancel(number)
+        else:
+            # The pool closes the last batch only after it has delivered it.
+            self._loop.call_soon(partial(_release, self._pool, number))
+
+    def _warm_soon(self) -> None:
+        if self._warming is None:
+            self._warming = self._loop.call_later(WARM_AFTER_S, self._warm)
+
+    def _warm(self) -> None:
+        self._warming = None
+        self._pool.warm()
+
+    def _worker_died(self, worker: int, cause: str, step: int) -> None:
+        owner = self.host.step_of(step)
+        if owner is not None:
+            leader, number = owner
+            self._say(leader, Died(number, worker, cause))
+
+
+def _release(pool: WorkerPool, number: int) -> None:
+    try:
+        pool.release(number)
+    except ValueError:
+        pool.cancel(number)  # a batch of it was never finished
+
+
+def _calls(packed: object) -> Iterator[tuple[str, int]]:
+    """The activities and forms that a packed task calls. Raises RefusedError.
+
+    Knows the very shapes that `lang.task` reads, and refuses all others: what it passed over, a worker might run.
+    """
+    pending = [packed]
+    while pending:
+        node = pending.pop()
+        match node if isinstance(node, list | tuple) else None:
+            case ["constant", _, _] | ["load", _, _, _]:
+                pass
+            case ["convert", inner, _] | ["member", inner, _, _, _]:
+                pending.append(inner)
+            case ["operate", _, left, right, _, _]:
+                pending += [right] if left is None else [left, right]
+            case ["logic", _, left, right] | ["item", left, right, _, _]:
+                pending += [left, right]
+            case ["array", list(parts), _]:
+                pending += parts
+            case ["invoke", str(name), int(form), list(parts), _]:
+                yield name, form
+                pending += parts
+            case _:
+                raise RefusedError("what was sent is no task")
