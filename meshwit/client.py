@@ -70,15 +70,15 @@ class JobHandle:
 
     def pause(self) -> None:
         """Start no new task until `resume`; what runs ends."""
-        self._session._post(lambda peer: peer.pause(self._job))
+        self._session._post(lambda peer: peer.leading.pause(self._job))
 
     def resume(self) -> None:
         """Start tasks again."""
-        self._session._post(lambda peer: peer.resume(self._job))
+        self._session._post(lambda peer: peer.leading.resume(self._job))
 
     def cancel(self) -> None:
         """End the job within a second; results so far stay."""
-        self._session._post(lambda peer: peer.cancel(self._job))
+        self._session._post(lambda peer: peer.leading.cancel(self._job))
 
     def kill(self) -> None:
         """The same, for whoever has no patience: nothing is waited for."""
@@ -190,7 +190,7 @@ class Session:
             self._leading += 1
             try:
                 await running.ended.wait()
-                made._ended(peer.outcome(running))
+                made._ended(peer.leading.outcome(running))
             finally:
                 self._leading -= 1
 

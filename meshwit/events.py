@@ -132,6 +132,12 @@ class Returned(Event, frozen=True, tag="returned"):
     values: tuple[str, ...]
 
 
+class LeaderChanged(Event, frozen=True, tag="leader"):
+    """Another peer leads the job from now on, `leader` by name. Steps that have not ended are told anew."""
+
+    leader: str
+
+
 class Paused(Event, frozen=True, tag="paused"):
     """No new task starts until `Resumed`."""
 
@@ -146,6 +152,12 @@ class Cancelled(Event, frozen=True, tag="cancelled"):
 
 class JobFailed(Event, frozen=True, tag="failed"):
     """The job failed; last event."""
+
+    failure: Failure
+
+
+class JobHeld(Event, frozen=True, tag="held"):
+    """The job has stopped with a question, which is its failure; last event until it is resumed."""
 
     failure: Failure
 
@@ -167,9 +179,11 @@ JobEvent: TypeAlias = (
     | WorkerDied
     | Waited
     | Returned
+    | LeaderChanged
     | Paused
     | Resumed
     | Cancelled
     | JobFailed
+    | JobHeld
     | Completed
 )

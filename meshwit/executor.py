@@ -25,9 +25,8 @@ from typing import Any, Final
 from meshwit import client, remote_streams
 from meshwit.bench.allowances import needed_for
 from meshwit.codec import Codec, CodecError
-from meshwit.peer.blobs.store import BlobStore
-from meshwit.peer.control.client import ControlClient, NoAnswerError, OtherVersionError, find_all
-from meshwit.peer.control.job_client import shared_blobs_folder
+from meshwit.peer.blobs.store import BlobStore, user_folder
+from meshwit.peer.control.client import ControlClient, find_all
 from meshwit.peer.control.job_messages import OpenStream
 from meshwit.plugins.discovery import installed
 from meshwit.plugins.python import pickled
@@ -70,7 +69,7 @@ class Executor(FuturesExecutor):
         self._streams: dict[_Key, Stream] = {}
         self._down = False
         self._peer = None if here else _running_peer()
-        self._codec = Codec([*installed().wire_types(), BlobStore(shared_blobs_folder()).wire_type()])
+        self._codec = Codec([*installed().wire_types(), BlobStore(user_folder()).wire_type()])
 
     @property
     def here(self) -> bool:
@@ -290,10 +289,5 @@ def _unpickled(outcome: Any) -> Any:
 
 
 def _running_peer() -> ControlClient | None:
-    for running in find_all()[0]:
-        try:
-            running.client.jobs()
-        except (NoAnswerError, OtherVersionError):
-            continue
-        return running.client
-    return None
+    running, _ = find_all()
+    return running[0].client if running else None

@@ -17,6 +17,7 @@ class JobState(enum.StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    HELD = "held"
 
 
 class JobError(msgspec.Struct, frozen=True):
@@ -51,7 +52,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """What a job came to.
 
     Attributes:
-        state: `completed`, `failed` or `cancelled`.
+        state: `completed`, `failed` or `cancelled`; `held` if the job has stopped with a question, which is its error.
         variables: of the job's outer block, by name; None without a value.
         returned: the values that `Return` sent.
         trace: the texts that `Trace` sent, in order.

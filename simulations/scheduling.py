@@ -3,7 +3,8 @@
 The scheduler under test is a core with the methods of `meshwit.peer.sched.grid.GridScheduler`. The leader handles one
 message after another; what it has for one peer goes in one message. A peer reports at the end of each batch, gives
 back what it has not begun, the rest of a batch that runs included, and kills what it is told to drop. It may also
-give signs of life. Speeds may change, peers freeze, wake, die and come.
+give signs of life. Data that it lacks come over its link before it can begin. Speeds may change, peers freeze, wake,
+die and come.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from meshwit.ids import PeerId
 from meshwit.peer.sched.effects import Drop, Effect, Give, Lost, StepDone, TakeBack
 from meshwit.peer.sched.estimates import RatePrior
+from meshwit.peer.sched.nearness import Nearness
 from simulations.engine import Simulation
 
 DELAY_S: Final = 0.001
@@ -74,6 +76,8 @@ class Worker:
         self.speed = speed
         self.slots = [Slot() for _ in range(slots)]
         self.queue: deque[tuple[int, list[int]]] = deque()
+        self.ready_at: dict[int, float] = {}
+        self.link_free_at = 0.0
         self.frozen = self.dead = False
         self.inbox: list[list[Effect]] = []
         self.busy_work = 0.0
@@ -90,6 +94,7 @@ class Worker:
             match effect:
                 case Give():
                     self.queue.append((effect.batch, list(effect.items)))
+                    self._fetch(effect)
                 case TakeBack():
                     self._give_back(set(effect.items))
                 case Drop():
@@ -124,6 +129,7 @@ class Worker:
                 self._plan(slot)
         for effects in inbox:
             self.receive(effects)
+        self._fetched()
 
     def kill(self) -> None:
         """It is gone, and what it ran with it."""
@@ -139,9 +145,34 @@ class Worker:
             self.step.tell(self, "beat")
         self.step.simulation.after(BEAT_S, self.beat)
 
+    def _fetch(self, given: Give) -> None:
+        """What it lacks of the data comes one after the other over its link; the batch waits for it."""
+        near = self.step.near
+        if near is not None:
+            moving = sum(near.move_s[item] for item in given.items if self.peer not in near.peers[item])
+            if moving:
+                now = self.step.simulation.now
+                self.link_free_at = self.ready_at[given.batch] = max(now, self.link_free_at) + moving
+                self.step.simulation.at(self.link_free_at, self._fetched)
+
+    def _fetched(self) -> None:
+        if not self.dead and not self.frozen:
+            for slot in self.slots:
+                if slot.batch < 0:
+                    self._begin_next(slot)
+
+    def _pop_ready(self) -> tuple[int, list[int]] | None:
+        """The first batch whose data are here."""
+        now = self.step.simulation.now
+        for place, (batch, items) in enumerate(self.queue):
+            if not self.ready_at or self.ready_at.get(batch, 0.0) <= now:
+                del self.queue[place]
+                return batch, items
+        return None
+
     def _begin_next(self, slot: Slot) -> None:
-        while self.queue:
-            batch, items = self.queue.popleft()
+        while (ready := self._pop_ready()) is not None:
+            batch, items = ready
             if items:
                 slot.batch, slot.items, slot.done = batch, items, ([], [])
                 slot.place, slot.work_done, slot.begun_at = 0, -MESSAGE_S * self.speed, self.step.simulation.now
@@ -245,11 +276,18 @@ class Step:
     """
 
     def __init__(
-        self, simulation: Simulation, scheduler: Scheduler, sizes: npt.NDArray[np.float64], *, check_each: int
+        self,
+        simulation: Simulation,
+        scheduler: Scheduler,
+        sizes: npt.NDArray[np.float64],
+        *,
+        check_each: int,
+        near: Nearness | None = None,
     ) -> None:
         self.simulation = simulation
         self.scheduler = scheduler
         self.sizes = sizes
+        self.near = near
         self.workers: dict[PeerId, Worker] = {}
         self.makespan_s = math.inf
         self.cpu_s = 0.0

@@ -12,7 +12,7 @@ from meshwit.codec import Codec
 from meshwit.events import JobEvent
 from meshwit.outcome import JobState, Outcome
 from meshwit.peer.blobs.store import BlobStore
-from meshwit.peer.control.api import JobView, PeerError, Submission
+from meshwit.peer.control.api import JobScript, JobView, PeerError, Submission
 from meshwit.peer.control.client import ControlClient
 from meshwit.peer.control.runtime_file import read
 from meshwit.peer.control.server import ControlLimits, ControlServer
@@ -21,24 +21,39 @@ from tests.fake_peer import FakePeer
 EMPTY = Outcome(JobState.COMPLETED, {}, [], [])
 
 
-class FakeJob:
-    """A job that runs until it is told to end, or cancelled."""
+SCRIPT = JobScript("Job:Main(Int:limit = 3) { Int:n = limit * 7; Int:before = n; Return(n); }", "job.wit", "Main")
 
-    def __init__(self, on_event: Callable[[JobEvent], None]) -> None:
-        self.id = "a1b2c3"
+
+class FakeJob:
+    """A job that runs until it is told to end, or cancelled; with `forbids` nobody may steer it."""
+
+    def __init__(self, on_event: Callable[[JobEvent], None], id: str = "a1b2c3") -> None:
+        self.id = id
         self.on_event = on_event
+        self.script = SCRIPT
+        self.forbids = False
         self.asked: list[str] = []
+        self.left = threading.Event()
+        """Set once nobody follows it."""
         self.ending: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-    def pause(self) -> None:
-        self.asked.append("pause")
+    async def pause(self) -> None:
+        self._do("pause")
 
-    def resume(self) -> None:
-        self.asked.append("resume")
+    async def resume(self) -> None:
+        self._do("resume")
 
-    def cancel(self) -> None:
-        self.asked.append("cancel")
+    async def cancel(self) -> None:
+        self._do("cancel")
         self.end(Outcome(JobState.CANCELLED, {"before": 1}, [], []))
+
+    def detach(self) -> None:
+        self.left.set()
+
+    def _do(self, deed: str) -> None:
+        if self.forbids:
+            raise PeerError(f"only otter may {deed} this job", "ask there")
+        self.asked.append(deed)
 
     def end(self, outcome: Outcome) -> None:
         if not self.ending.done():
@@ -49,13 +64,18 @@ class FakeJob:
 
 
 class FakeJobs:
-    """Implements JobsApi; `on_submit` gets each new job, in the loop of the peer, and may refuse it by raising."""
+    """Implements JobsApi. `on_submit` gets each new job, in the loop of the peer, and may refuse it by raising;
+    `on_attach` each following of one that is `known`."""
 
     def __init__(self, folder: Path, on_submit: Callable[[FakeJob], None] = lambda job: None) -> None:
         self.codec = Codec([BlobStore(folder).wire_type()])
         self.on_submit = on_submit
+        self.on_attach: Callable[[FakeJob], None] = lambda job: None
         self.submitted: list[Submission] = []
         self.led: list[FakeJob] = []
+        self.attached: list[FakeJob] = []
+        self.abandoned: list[str] = []
+        self.resumed: list[tuple[str, bool | None]] = []
         self.known = [
             JobView(id="a1b2c3", name="Main", file="job.wit", started=1.7e9, done=3, total=8, leader="den",
                     peers={"den": 2, "otter": 1}, elapsed_s=4.5),
@@ -74,20 +94,41 @@ class FakeJobs:
         self.submitted.append(asked)
         return [f"{asked.job}: den 60 %", "otter 40 %"]
 
-    def jobs(self) -> list[JobView]:
+    async def jobs(self) -> list[JobView]:
         return self.known
 
-    def explain(self, job: str, item: int | None) -> list[str]:
+    async def attach(self, job: str, on_event: Callable[[JobEvent], None]) -> FakeJob:
+        self._check(job)
+        found = FakeJob(on_event, job)
+        self.on_attach(found)
+        self.attached.append(found)
+        return found
+
+    async def resume(self, job: str, again: bool | None) -> str:
+        self._check(job)
+        self.resumed.append((job, again))
+        return job
+
+    async def abandon(self, job: str) -> None:
+        self._check(job)
+        self.abandoned.append(job)
+
+    async def explain(self, job: str, item: int | None) -> list[str]:
+        self._check(job)
+        return [f"{job} item {item}", "on den, the fastest that is free"]
+
+    def _check(self, job: str) -> None:
         if job not in [one.id for one in self.known]:
             raise PeerError(f"there is no job {job}", "see which there are: meshwit jobs")
-        return [f"{job} item {item}", "on den, the fastest that is free"]
 
 
 class ServedJobs:
     """A control server with jobs, in a thread of its own, in a profile of `home`, until the block ends."""
 
-    def __init__(self, home: Path, jobs: FakeJobs | None, limits: ControlLimits | None = None) -> None:
-        self.folder = home / "peers" / "1"
+    def __init__(
+        self, home: Path, jobs: FakeJobs | None, limits: ControlLimits | None = None, profile: str = "1"
+    ) -> None:
+        self.folder = home / "peers" / profile
         self.jobs = jobs
         self.limits = limits or ControlLimits(close_timeout_s=1)
         self.peer = FakePeer()

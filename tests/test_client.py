@@ -381,3 +381,15 @@ def test_a_closed_session_says_so():
     short.close()
     with pytest.raises(RuntimeError, match="session is closed"):
         short.run("Job:Main() { Return(1); }")
+
+
+def test_a_task_may_use_a_captured_value_of_a_type_that_no_activity_of_it_names(session):
+    script = """
+    Job:Main()
+    {
+        Vector:v = Vector([5.0, 6.0, 7.0]);
+        DoubleCollection:ys = Grid.ForEach(x in Int.Range(0, 3)) => Double(v[x]);
+    }
+    """
+    outcome = session.run(script)
+    assert list(outcome.variables["ys"]) == [5.0, 6.0, 7.0]

@@ -49,7 +49,17 @@ CORE_MODULES = (
     ),
     *(
         f"meshwit/peer/work/{name}.py"
-        for name in ("messages", "effects", "host", "sharing", "speeds", "lengths", "planning", "transfer")
+        for name in (
+            "messages", "effects", "host", "hosted", "retained", "orphans", "inheriting", "sharing", "speeds",
+            "lengths", "planning", "transfer",
+        )
+    ),
+    *(
+        f"meshwit/peer/succession/{name}.py"
+        for name in (
+            "records", "messages", "effects", "settings", "known", "succession", "history", "writing", "carrying",
+            "durability",
+        )
     ),
     *(
         f"meshwit/peer/trust/{name}.py"

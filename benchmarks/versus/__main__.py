@@ -18,26 +18,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.options import end_on_signals, names
 from benchmarks.versus.cases import CASES, SPEEDS, Case, ideal, works
-from benchmarks.versus.contest import contestant, end_on_signals, play
+from benchmarks.versus.contest import contestant, play
 from benchmarks.versus.systems import SYSTEMS, missing
 from benchmarks.versus.table import draw, row_of, table
 
 STRATEGIES = ("", "Queued", "Balanced")
 """Of meshwit; it is adaptive by itself."""
 Results = dict[tuple[str, str], list[dict[str, Any]]]
-
-
-def names(known: Sequence[str]) -> Any:
-    """A parser of names with commas between them."""
-
-    def parse(text: str) -> list[str]:
-        chosen = text.split(",")
-        if unknown := set(chosen) - set(known):
-            raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-        return chosen
-
-    return parse
 
 
 def one_round(system: str, cases: Sequence[Case], seconds: float, results: Results) -> None:

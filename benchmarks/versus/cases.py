@@ -16,6 +16,11 @@ SPEEDS = (850.0, 620.0, 340.0, 200.0)
 """Fastest first: the first one is the one that is lost."""
 LOST_AT = 0.3
 """When, as a share of the time that the whole would take undisturbed."""
+SLOWED_TO = 0.25
+"""Of its speed, by what slows the fastest machine."""
+HARMED_AT = {"kill": LOST_AT, "freeze": LOST_AT, "slow": 0.5, "slow at once": 0.0}
+LEFT = {"kill": 0.0, "freeze": 0.0, "slow": SLOWED_TO, "slow at once": SLOWED_TO}
+"""What a harm leaves of the fastest machine's speed."""
 PATIENCE = 3.0
 """A system that needs so many times the ideal is stopped."""
 
@@ -42,6 +47,8 @@ CASES = {
         Case("skewed", "100 lognormal, sigma 1.5", 100, sigma=1.5),
         Case("killed", "fastest killed at 30 %", 1000, harm="kill"),
         Case("frozen", "fastest frozen at 30 %", 1000, harm="freeze"),
+        Case("slowed", "fastest drops to a quarter at half-time", 1000, harm="slow"),
+        Case("wrong", "fastest at a quarter of its speed", 1000, harm="slow at once"),
         Case("noop", "no-op tasks", 2000, measures="rate"),
         Case("latency", "one small task at a time", 100, measures="latency"),
     )
@@ -66,8 +73,9 @@ def lower_bound(tasks: Sequence[float], speeds: Sequence[float] = SPEEDS) -> flo
 
 
 def ideal(case: Case, tasks: Sequence[float]) -> float:
-    """The lower bound; where the fastest machine is lost, that of one who has all others finish together after it."""
+    """The lower bound; where the fastest machine is harmed, that of one who has all finish together after it."""
     whole = lower_bound(tasks)
     if not case.harm:
         return whole
-    return whole * (LOST_AT + (1 - LOST_AT) * sum(SPEEDS) / sum(SPEEDS[1:]))
+    at, left = HARMED_AT[case.harm], SPEEDS[0] * LEFT[case.harm] + sum(SPEEDS[1:])
+    return whole * (at + (1 - at) * sum(SPEEDS) / left)

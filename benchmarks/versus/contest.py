@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from typing import Any
 import psutil
 
 from benchmarks.versus import machines
-from benchmarks.versus.cases import LOST_AT, PATIENCE, Case, ideal, lower_bound, works
+from benchmarks.versus.cases import HARMED_AT, LEFT, PATIENCE, Case, ideal, lower_bound, works
 from benchmarks.versus.systems import ROOT, SYSTEMS
 
 START_S = 120.0
@@ -76,7 +75,10 @@ class Contestant:
                 self.ask(WARM_UP)
 
     def harm(self, how: str) -> None:
-        """Kills or freezes the process that is the fastest machine, with all that it started."""
+        """Kills or freezes the process that is the fastest machine, with all that it started; or slows it down."""
+        if LEFT[how]:
+            (self.folder / machines.SLOWED).touch()
+            return
         file = self.folder / "machine.0"
         with contextlib.suppress(psutil.Error, FileNotFoundError, ValueError):
             victim = psutil.Process(int(file.read_text()))
@@ -142,14 +144,8 @@ def play(made: Contestant, case: Case, seconds: float, variant: str = "") -> dic
         return told
     until = time.monotonic() + limit_s
     if case.harm:
-        told = made.next(LOST_AT * lower_bound(tasks))
+        told = made.next(HARMED_AT[case.harm] * lower_bound(tasks))
         if "stopped" not in told:
             return told
         made.harm(case.harm)
     return made.next(until - time.monotonic())
-
-
-def end_on_signals() -> None:
-    """A request to end is as Ctrl-C: contestants are ended first."""
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        signal.signal(number, signal.default_int_handler)

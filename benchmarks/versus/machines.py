@@ -13,12 +13,15 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.versus.cases import SPEEDS
+from benchmarks.versus.cases import SLOWED_TO, SPEEDS
 
 FOLDER = "VERSUS_FOLDER"
 """Environment variable: where the files are. Its value marks every process of a comparison."""
 INDEX = "VERSUS_INDEX"
 """Environment variable of workers that are told their machine."""
+
+SLOWED = "slowed"
+"""A file that is there while the fastest machine is slow."""
 
 _taken: list[int] = []
 
@@ -53,6 +56,8 @@ def index() -> int:
 def compute(work: float) -> int:
     """Does it, at the speed of this machine."""
     seconds = work / SPEEDS[index()]
+    if index() == 0 and (Path(os.environ[FOLDER]) / SLOWED).exists():
+        seconds /= SLOWED_TO
     if seconds:
         time.sleep(seconds)
     return 0

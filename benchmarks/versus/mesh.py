@@ -15,13 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from benchmarks.loopback import Peers
 from benchmarks.versus import machines
 from benchmarks.versus.cases import SPEEDS
 from benchmarks.versus.system import System
 
-ROOT = Path(__file__).parents[2]
 CONTROLLER = '''"""The work of a comparison."""
 
 from benchmarks.versus import machines
@@ -48,51 +46,16 @@ LOOP = """Job:Main(Int:count)
 """
 
 
-def loopback() -> str:
-    """The name of the interface that leads nowhere else; systems name it differently."""
-    return next(
-        name
-        for name, addresses in psutil.net_if_addrs().items()
-        if any(each.address == "127.0.0.1" for each in addresses)
-    )
-
-
 class Mesh(System):
     """meshwit; its variants are the strategies."""
 
     def start(self, stack: ExitStack) -> None:
         self.folder = Path(os.environ[machines.FOLDER])
-        plugin = self.folder / "plugin"
-        info = plugin / "versus_work-1.0.dist-info"
-        info.mkdir(parents=True)
-        (plugin / "versus_work.py").write_text(CONTROLLER)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: versus-work\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text("[meshwit.controllers]\nversus = versus_work:Versus\n")
-        home = self.folder / "home"
-        home.mkdir()
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("MESHWIT_")}
-        self.environment = kept | {
-            "MESHWIT_HOME": str(home),
-            "MESHWIT_MULTICAST": "off",
-            "MESHWIT_INTERFACES": loopback(),
-            "PYTHONPATH": os.pathsep.join((str(plugin), str(ROOT))),
-        }
-        stack.callback(self._command, "down", "--all")
+        peers = Peers(self.folder, "Versus", CONTROLLER)
+        self.environment = peers.environment
+        stack.callback(peers.command, "down", "--all")
         for index in reversed(range(len(SPEEDS))):
-            told = self._command(
-                "up", "--background", "--json", "--name", f"m{index}", "--slots", "1",
-                **{machines.INDEX: str(index)},
-            )  # fmt: skip
-            machines.claim(index, json.loads(told.splitlines()[-1])["pid"])
-
-    def _command(self, *words: str, **environment: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "meshwit", *words], env=self.environment | environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        if done.returncode:
-            raise RuntimeError(f"meshwit {words[0]} ended with {done.returncode}: {done.stdout[-200:]}")
-        return done.stdout
+            machines.claim(index, peers.up(f"m{index}", **{machines.INDEX: str(index)})["pid"])
 
     def _events(self, script: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
         file, given = self.folder / "work.wit", self.folder / "works.json"

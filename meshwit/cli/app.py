@@ -27,7 +27,13 @@ class CommandEntry(NamedTuple):
 
 COMMANDS = {
     "run": CommandEntry("meshwit.cli.run", "Run a script and write its results to files."),
-    "jobs": CommandEntry("meshwit.cli.jobs", "Show the jobs that the peer of this device knows."),
+    "jobs": CommandEntry("meshwit.cli.jobs", "Show the jobs of the mesh."),
+    "status": CommandEntry("meshwit.cli.status", "Show how one job is."),
+    "attach": CommandEntry("meshwit.cli.attach", "Follow a job, whoever started it."),
+    "result": CommandEntry("meshwit.cli.result", "Print and write the results of a job that has ended."),
+    "cancel": CommandEntry("meshwit.cli.cancel", "End a job."),
+    "pause": CommandEntry("meshwit.cli.pause", "Start nothing new of a job."),
+    "resume": CommandEntry("meshwit.cli.resume", "Let a job go on that is paused, interrupted or held."),
     "explain": CommandEntry("meshwit.cli.explain", "Show why a job, or an item of it, is where it is."),
     "check": CommandEntry("meshwit.cli.check", "Find the faults of scripts without running them."),
     "fmt": CommandEntry("meshwit.cli.fmt", "Lay scripts out in the one canonical way."),
@@ -51,7 +57,7 @@ COMMANDS = {
 EPILOG = """\b
 Exit codes:
   0    completed, nothing to complain about
-  1    the job failed, a result could not be written, or no peer did what was asked
+  1    the job failed or is held, a result could not be written, or no peer did what was asked
   2    wrong usage, wrong parameters, file not found
   3    the script has errors
   70   a bug in meshwit

@@ -1,8 +1,8 @@
 """How the command ends: exit codes, and the error that ends it with one.
 
-0 completed · 1 the job failed, or a result could not be written · 2 wrong usage, wrong parameters, file not found ·
-3 the script has errors · 70 a bug in meshwit · 130 cancelled. They are documented in `meshwit --help` and keep their
-meaning.
+0 completed · 1 the job failed or is held, or a result could not be written · 2 wrong usage, wrong parameters, file not
+found · 3 the script has errors · 70 a bug in meshwit · 130 cancelled. They are documented in `meshwit --help` and keep
+their meaning.
 """
 
 from __future__ import annotations

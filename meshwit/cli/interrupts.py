@@ -1,4 +1,5 @@
 """Ctrl-C while a job runs: the first cancels it cleanly, the second kills it, a third gives up waiting for either.
+Whoever only follows a job leaves it by the first.
 
 The signal only counts; what it means is decided between two looks at the job, so nothing is ever torn in the middle.
 """
@@ -67,7 +68,7 @@ def follow(
 
     Raises:
         KeyboardInterrupt: at the third signal.
-        PeerLostError: the peer that leads the job is gone.
+        PeerError: the peer that tells of the job is lost, or the outcome.
     """
     seen = 0
     while (outcome := handle.wait(LOOK_EVERY_S)) is None:
@@ -84,4 +85,12 @@ def follow(
             handle.kill()
         else:
             raise KeyboardInterrupt
+    return outcome
+
+
+def watch(handle: Handle, interrupts: Interrupts, give_up: Callable[[], bool] = lambda: False) -> Outcome | None:
+    """Wait for a job's outcome; None once a signal, or `give_up`, says to follow it no more. Raises as `follow`."""
+    while (outcome := handle.wait(LOOK_EVERY_S)) is None:
+        if interrupts.count or give_up():
+            return None
     return outcome

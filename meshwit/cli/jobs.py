@@ -1,4 +1,4 @@
-"""`meshwit jobs`: what runs on the mesh and what has ended, as the peer of this device knows it."""
+"""`meshwit jobs`: what runs on the mesh and what has ended."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import msgspec
 import typer
 
 from meshwit.cli.columns import laid_out
+from meshwit.cli.job_peer import peer_for_jobs
 from meshwit.cli.peer_names import shown
-from meshwit.cli.reach import AsJson, Home, On, reach, told
+from meshwit.cli.reach import AsJson, Home, On, told
 from meshwit.cli.terminal import duration_text, is_terminal, one_line
 from meshwit.peer.control.api import JobView
 
@@ -27,14 +28,14 @@ PEERS_SHOWN = 4
 
 @app.command()
 def jobs(as_json: AsJson = False, on: On = "", home: Home = None) -> None:
-    """Show the jobs that run and the last that ended: how far each is, who leads it and who does its items."""
-    with told(as_json):
-        known = reach(home, on).client.jobs()
+    """Show the jobs of the mesh, and the last that ended: how far each is, who leads it and who does its items."""
+    with told(as_json), peer_for_jobs(home, on) as client:
+        known = client.jobs()
     if as_json:
         print(msgspec.json.encode({"jobs": known}).decode())
         return
     if not known:
-        print("no job has run here yet: meshwit run SCRIPT", file=sys.stderr)
+        print("no job has run yet: meshwit run SCRIPT", file=sys.stderr)
         return
     width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
     print("\n".join(job_lines(known, width)))

@@ -46,7 +46,8 @@ class PlainProgress:
         ended = step.ended_at == event.at
         if ended and step.took_s < self.every_s and not self.statements:
             return  # what ended before anybody asked needs no line
-        if ended or event.at - self._told_at >= self.every_s:
+        # A job that is found again may have another clock.
+        if ended or not 0 <= event.at - self._told_at < self.every_s:
             self._told_at = event.at
             self.say(step_text(step))
 

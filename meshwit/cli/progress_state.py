@@ -9,6 +9,7 @@ from meshwit.cli.terminal import duration_text, harmless, one_line
 from meshwit.lang.control import Failure
 
 _NOTE_CHARS = 2000
+_NAME_CHARS = 80
 _STEPS_KEPT = 200
 
 
@@ -32,7 +33,7 @@ class Step:
     @property
     def took_s(self) -> float:
         """How long it ran; 0 while it runs."""
-        return 0.0 if self.ended_at is None else self.ended_at - self.started_at
+        return 0.0 if self.ended_at is None else max(0.0, self.ended_at - self.started_at)
 
 
 @dataclass
@@ -57,7 +58,7 @@ class ProgressState:
         """Take an event in; gives what is worth a line of its own, or an empty text."""
         match event:
             case events.JobStarted():
-                self.job = event.job
+                self.job = one_line(event.job, _NAME_CHARS)
             case events.StatementReached():
                 self.now_doing = f"line {event.line}: {one_line(event.text, 80)}"
             case events.Waited():
@@ -69,6 +70,9 @@ class ProgressState:
                 self._progressed(event)
             case events.LanesChanged():
                 self.lanes = event.lanes
+            case events.LeaderChanged():
+                self._lead_on()
+                return f"{one_line(event.leader, _NAME_CHARS)} leads the job now"
             case events.Paused() | events.Resumed():
                 self.paused = isinstance(event, events.Paused)
                 return "paused" if self.paused else "resumed"
@@ -84,8 +88,14 @@ class ProgressState:
                 pass
         return ""
 
+    def _lead_on(self) -> None:
+        """What has not ended is told anew, perhaps under other numbers."""
+        self.steps = {number: step for number, step in self.steps.items() if step.ended_at is not None}
+        self.lanes = ()
+
     def _begin(self, event: events.StepStarted) -> None:
-        self.steps[event.step] = Step(event.activity, event.line, event.total, event.at)
+        self.steps.pop(event.step, None)  # it may be told again, and stands last then
+        self.steps[event.step] = Step(one_line(event.activity, _NAME_CHARS), event.line, event.total, event.at)
         if len(self.steps) > _STEPS_KEPT:
             ended = (number for number, step in self.steps.items() if step.ended_at is not None)
             self.steps.pop(next(ended, event.step))
@@ -139,7 +149,7 @@ def estimate_text(remaining_s: float | None, low_s: float | None, high_s: float 
 
 def failure_text(failure: Failure) -> str:
     """A failure in one line: which item of which activity, and why."""
-    where = failure.activity or "the job"
+    where = one_line(failure.activity, _NAME_CHARS) or "the job"
     if failure.item is not None:
         where += f", item {failure.item}"
     if failure.item_text:
@@ -150,8 +160,9 @@ def failure_text(failure: Failure) -> str:
 def lane_text(lane: events.Lane) -> str:
     """What a worker process does, in words."""
     if lane.state != "running":
-        return lane.state
-    return lane.activity if lane.item is None else f"{lane.activity}, item {lane.item}"
+        return one_line(lane.state, _NAME_CHARS)
+    activity = one_line(lane.activity, _NAME_CHARS)
+    return activity if lane.item is None else f"{activity}, item {lane.item}"
 
 
 def shortened(text: str) -> str:
@@ -161,4 +172,5 @@ def shortened(text: str) -> str:
 
 
 def _source(event: events.Printed) -> str:
-    return event.activity if event.item is None else f"{event.activity}, item {event.item}"
+    activity = one_line(event.activity, _NAME_CHARS)
+    return activity if event.item is None else f"{activity}, item {event.item}"

@@ -15,6 +15,7 @@ import typer
 
 from meshwit.cli.exit_codes import CommandError, ExitCode
 from meshwit.cli.peer_names import pick, shown
+from meshwit.cli.terminal import harmless
 from meshwit.cli.up_waiting import waiting
 from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.client import ControlClient, NoAnswerError, Running, find_all
@@ -67,7 +68,7 @@ def told(as_json: bool) -> Iterator[None]:
         try:
             yield
         except PeerError as error:
-            raise CommandError(error.message, error.hint, ExitCode.FAILED) from None
+            raise CommandError(harmless(error.message), harmless(error.hint), ExitCode.FAILED) from None
     except CommandError as error:
         if as_json:
             print(json.dumps({"error": {"message": error.message, "hint": error.hint}}))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,9 +17,11 @@ from typer.core import TyperCommand
 from meshwit.cli.compiling import compiled
 from meshwit.cli.diagnosed import show
 from meshwit.cli.exit_codes import CommandError, ExitCode
+from meshwit.cli.job_names import ways_back
+from meshwit.cli.own_peer import own_peer
 from meshwit.cli.parameters import list_parameters
-from meshwit.cli.run_job import pick_job, plan_job, run_job
-from meshwit.cli.run_options import RunOptions, checked_roots, parse_size
+from meshwit.cli.run_job import leave_job, pick_job, plan_job, run_job
+from meshwit.cli.run_options import RunOptions, checked_roots, parse_duration, parse_size
 from meshwit.cli.run_report import print_report
 from meshwit.cli.sources import Source, read_source
 from meshwit.cli.terminal import harmless
@@ -44,8 +47,9 @@ Results:
   had finished when its job failed goes to <name>.partial/.
 
 \b
-Ctrl-C cancels the job, a second one kills it.
-Exit codes: 0 completed, 1 failed, 2 usage, 3 script has errors, 130 cancelled.
+Ctrl-C cancels the job, a second one kills it. A job that a peer leads goes on
+when its terminal is closed: see meshwit attach, meshwit result.
+Exit codes: 0 completed, 1 failed or held, 2 usage, 3 script has errors, 130 cancelled.
 """
 
 
@@ -82,6 +86,13 @@ def run(
     ] = None,
     here: Annotated[bool, typer.Option("--here", help="On this device alone, in this process.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Show who would do how much, and run nothing.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave the job to the mesh: print its id and return.")
+    ] = False,
+    keep: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long its results are kept: 12h, 7d; 1d by default.")
+    ] = "1d",
+    standbys: Annotated[int, typer.Option(min=0, max=16, metavar="N", help="Peers that stand by to lead it on.")] = 2,
     root: Annotated[
         list[Path] | None,
         typer.Option(metavar="FOLDER", help="A folder that activities may use; the current one by default."),
@@ -119,11 +130,19 @@ def run(
         arguments=tuple(context.args),
         here=here,
         plan=plan,
+        detach=detach,
+        keep_s=parse_duration(keep, "--keep"),
+        standbys=standbys,
     )
     if watch and quiet:
         raise CommandError("--watch and --quiet exclude each other")
+    if watch and detach:
+        raise CommandError("--watch and --detach exclude each other", "follow it afterwards: meshwit attach JOB")
     try:
-        raise typer.Exit(run_script(options))
+        with own_peer() as block:
+            code = run_script(options)
+            block.patient = code is not ExitCode.CANCELLED
+        raise typer.Exit(code)
     except CommandError as error:
         if as_json:
             state = "refused" if error.code is ExitCode.USAGE else "failed"
@@ -142,6 +161,9 @@ def run_script(options: RunOptions) -> ExitCode:
         if options.plan:
             _print_plan(plan_job(program, job, options), options)
             return ExitCode.COMPLETED
+        if options.detach:
+            _print_left(leave_job(program, job, options), options)
+            return ExitCode.COMPLETED
         return print_report(run_job(program, job, options), program, job, options)
     except ScriptError as error:
         _refuse(error, source, options)
@@ -153,6 +175,13 @@ def _print_plan(lines: list[str], options: RunOptions) -> None:
         print(json.dumps({"plan": lines}))
     else:
         print("\n".join(harmless(line) for line in lines))
+
+
+def _print_left(job: str, options: RunOptions) -> None:
+    """The id alone stands on stdout."""
+    print(json.dumps({"state": "running", "id": job}) if options.as_json else job)
+    if not options.quiet:
+        print("\n".join(ways_back(job)), file=sys.stderr)
 
 
 def _refuse(error: ScriptError, source: Source, options: RunOptions) -> None:

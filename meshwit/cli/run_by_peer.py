@@ -1,18 +1,23 @@
 """Running a job by the peer of this device, where one runs: it has the mesh, this process only watches.
 
-Without a peer, or with one that leads no jobs for others, nothing is done here and the caller runs the job itself. What
-only a peer needs is imported once there is one.
+Where none runs and this device is a member of a mesh, this process is a peer itself while it needs one. On a device
+that is in no mesh, or whose peer leads no jobs for others, nothing is done here and the caller runs the job itself.
+What only a peer needs is imported once there is one.
 """
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from meshwit.cli.compiling import installed_registry
 from meshwit.cli.exit_codes import CommandError, ExitCode
+from meshwit.cli.own_peer import ensure_peer, to_stderr
 from meshwit.cli.run_options import RunOptions
 from meshwit.cli.terminal import harmless
 from meshwit.cli.watching import Watcher
@@ -21,27 +26,30 @@ from meshwit.lang.diagnostics import ScriptError
 from meshwit.lang.program import CheckedJob, Program
 from meshwit.lazy import lazy_module
 from meshwit.parameters import ParameterError, bind_parameters
-from meshwit.peer.blobs.store import BlobStore
+from meshwit.peer.blobs.store import BlobStore, user_folder
 from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.notice import first_running
 
 if TYPE_CHECKING:
     from meshwit.peer.control import client as control_client
-    from meshwit.peer.control import job_client, job_messages
+    from meshwit.peer.control import following, job_client, job_messages
     from meshwit.peer.control.client import ControlClient
+    from meshwit.peer.control.following import WatchedJob
     from meshwit.peer.control.job_client import RemoteJob
 else:
-    control_client, job_client, job_messages = (
-        lazy_module(f"meshwit.peer.control.{name}") for name in ("client", "job_client", "job_messages")
+    control_client, following, job_client, job_messages = (
+        lazy_module(f"meshwit.peer.control.{name}") for name in ("client", "following", "job_client", "job_messages")
     )
 
 T = TypeVar("T")
+OWN_PEER_AFTER_S = 5.0
+"""A peer that is gone may be started again by the system."""
 OTHERS = "the peer of this device has other controllers than are installed here: restart it, or run with --here"
 
 
 def start_by_peer(
     program: Program, job: CheckedJob, params: Mapping[str, object], options: RunOptions, watching: Watcher
-) -> RemoteJob | None:
+) -> WatchedJob | None:
     """The job, led by the first running peer; None where none can lead it.
 
     Raises:
@@ -50,11 +58,81 @@ def start_by_peer(
         PeerError: it refuses, or is gone before it has answered.
     """
 
-    def start(client: ControlClient, codec: Codec, fields: dict[str, Any]) -> RemoteJob:
-        asked = job_client.asked_of(job_messages.Submit, codec=codec, **fields)
-        return job_client.start_job(client, asked, codec, watching)
+    def start(client: ControlClient, codec: Codec, fields: dict[str, Any]) -> WatchedJob:
+        asked = _submission(codec, fields, options)
+        started = job_client.start_job(client, asked, codec, watching, _not_done(watching))
+        return _followed(started, codec, options.only, watching)
 
     return _asked(program, job, params, options, start)
+
+
+def leave_to_peer(program: Program, job: CheckedJob, params: Mapping[str, object], options: RunOptions) -> str | None:
+    """The id of the job, which a running peer leads and nobody follows. Gives and raises as `start_by_peer`."""
+
+    def start(client: ControlClient, codec: Codec, fields: dict[str, Any]) -> str:
+        with job_client.start_job(client, _submission(codec, fields, options), codec) as started:
+            return started.id
+
+    return _asked(program, job, params, options, start)
+
+
+def attach_by_peer(
+    client: ControlClient, job: str, only: tuple[str, ...], watching: Watcher, home: Path | None = None
+) -> WatchedJob:
+    """A job of the mesh, by its id, told by a peer. Raises PeerError."""
+    codec = shared_codec(_shared_blobs())
+    attached = _attached(client, job, codec, only, watching)
+    return _followed(attached, codec, only, watching, home)
+
+
+def _submission(codec: Codec, fields: dict[str, Any], options: RunOptions) -> Any:
+    return job_client.asked_of(
+        job_messages.Submit,
+        codec=codec,
+        keep_s=options.keep_s,
+        standbys=options.standbys,
+        only=list(options.only) or None,
+        **fields,
+    )
+
+
+def _attached(client: ControlClient, job: str, codec: Codec, only: tuple[str, ...], watching: Watcher) -> RemoteJob:
+    asked = job_messages.Attach(job=job, only=list(only) or None)
+    return job_client.attach_job(client, asked, codec, watching, _not_done(watching))
+
+
+def _followed(
+    job: RemoteJob, codec: Codec, only: tuple[str, ...], watching: Watcher, home: Path | None = None
+) -> WatchedJob:
+    """The job, which is looked for elsewhere when its peer is gone."""
+    return following.WatchedJob(
+        job,
+        lambda client: _attached(client, job.id, codec, only, watching),
+        _finder(watching, home),
+        watching.say,
+    )
+
+
+def _finder(watching: Watcher, home: Path | None) -> Callable[[], ControlClient | None]:
+    """Peers of this device; after a while without one this process is a peer itself, unless that was tried."""
+    running = following.RunningPeers(home)
+    own_from: float | None = None if home is None else math.inf
+
+    def find() -> ControlClient | None:
+        nonlocal own_from
+        client = running()
+        if own_from is None:
+            own_from = time.monotonic() + OWN_PEER_AFTER_S
+        if client is not None or time.monotonic() < own_from:
+            return client
+        own_from = math.inf
+        return ensure_peer(watching.say)
+
+    return find
+
+
+def _not_done(watching: Watcher) -> Callable[[str, str], None]:
+    return lambda message, hint: watching.say(harmless(f"{message} ({hint})" if hint else message))
 
 
 def plan_by_peer(
@@ -75,13 +153,11 @@ def _asked(
     options: RunOptions,
     ask: Callable[[ControlClient, Codec, dict[str, Any]], T],
 ) -> T | None:
-    if first_running() is None:
-        return None
-    running, _ = control_client.find_all()
-    if not running:
+    client = _leading_peer(options)
+    if client is None:
         return None
     blobs = _shared_blobs()
-    codec = Codec([*installed_registry().wire_types(), blobs.wire_type()])
+    codec = shared_codec(blobs)
     fields = {
         "text": program.text,
         "filename": program.filename,
@@ -92,7 +168,7 @@ def _asked(
         "memory_max_bytes": options.memory_limit_bytes,
     }
     try:
-        return ask(running[0].client, codec, fields)
+        return ask(client, codec, fields)
     except control_client.NoAnswerError:
         return None
     except control_client.OtherVersionError as error:
@@ -108,6 +184,20 @@ def _asked(
         raise
 
 
+def _leading_peer(options: RunOptions) -> ControlClient | None:
+    """The first peer of this device that answers, else one of this process; None if this device is in no mesh."""
+    if first_running() is not None:
+        running, _ = control_client.find_all()
+        if running:
+            return running[0].client
+    return ensure_peer() if options.quiet else ensure_peer(to_stderr)
+
+
+def shared_codec(blobs: BlobStore) -> Codec:
+    """Knows the types of all installed controllers."""
+    return Codec([*installed_registry().wire_types(), blobs.wire_type()])
+
+
 def bound(program: Program, job: CheckedJob, params: Mapping[str, object]) -> list[Any]:
     """The values of the parameters. Raises ParameterError."""
     return bind_parameters(job, (), params, program.offer, _shared_blobs())
@@ -115,7 +205,7 @@ def bound(program: Program, job: CheckedJob, params: Mapping[str, object]) -> li
 
 def _shared_blobs() -> BlobStore:
     try:
-        return BlobStore(job_client.shared_blobs_folder())
+        return BlobStore(user_folder())
     except OSError as reason:
         raise CommandError(f"cannot work on this device: {reason}", code=ExitCode.FAILED) from None
 

@@ -11,7 +11,7 @@ from meshwit.cli.exit_codes import CommandError, ExitCode
 from meshwit.cli.interrupts import Handle, Interrupts, follow
 from meshwit.cli.parameters import list_parameters, read_parameters, read_parameters_file
 from meshwit.cli.results import RETURNED, Results, collect, result_names
-from meshwit.cli.run_by_peer import bound, peer_told, plan_by_peer, start_by_peer
+from meshwit.cli.run_by_peer import bound, leave_to_peer, peer_told, plan_by_peer, start_by_peer
 from meshwit.cli.run_options import RunOptions
 from meshwit.cli.watching import Watcher, watcher
 from meshwit.client import Session
@@ -30,6 +30,8 @@ class Finished(NamedTuple):
     outcome: Outcome
     results: Results
     elapsed_s: float
+    job_id: str = ""
+    """Of a job that a peer knows."""
 
 
 def pick_job(program: Program, name: str) -> CheckedJob:
@@ -51,7 +53,7 @@ def run_job(program: Program, job: CheckedJob, options: RunOptions) -> Finished:
     """
     types = program.offer.types
     params = _parameters(program, job, options)
-    _check_names(options.only, job)
+    check_names(options.only, job)
     began = time.monotonic()
     with ExitStack() as stack:
         with parameters_told(job, types), watcher(options) as watching, Interrupts() as interrupts, peer_told():
@@ -60,7 +62,21 @@ def run_job(program: Program, job: CheckedJob, options: RunOptions) -> Finished:
         elapsed_s = time.monotonic() - began
         # Written while who led it is there: its store holds the bytes.
         results = collect(outcome, job, types, options.out, options.only)
-    return Finished(outcome, results, elapsed_s)
+    return Finished(outcome, results, elapsed_s, getattr(handle, "id", ""))
+
+
+def leave_job(program: Program, job: CheckedJob, options: RunOptions) -> str:
+    """Have a peer lead the job, and give its id. Raises what `run_job` raises."""
+    if options.alone:
+        raise CommandError("--detach needs a peer to leave the job to", "it excludes --here and --workers")
+    params = _parameters(program, job, options)
+    check_names(options.only, job)
+    with parameters_told(job, program.offer.types), peer_told():
+        left = leave_to_peer(program, job, params, options)
+    if left is None:
+        hint = "start one: meshwit up"
+        raise CommandError("no peer runs on this device to which the job could be left", hint, ExitCode.FAILED)
+    return left
 
 
 def _parameters(program: Program, job: CheckedJob, options: RunOptions) -> dict[str, object]:
@@ -122,7 +138,8 @@ def plan_job(program: Program, job: CheckedJob, options: RunOptions) -> list[str
     return [f"one peer does everything: this device alone ({why})"]
 
 
-def _check_names(only: tuple[str, ...], job: CheckedJob) -> None:
+def check_names(only: tuple[str, ...], job: CheckedJob) -> None:
+    """Raises CommandError for a name that is no result of the job."""
     names = [*result_names(job), RETURNED]
     for name in only:
         if name not in names:

@@ -8,12 +8,18 @@ from typing import NamedTuple
 
 from meshwit.cli.exit_codes import CommandError
 
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|d|w)", re.IGNORECASE)
+_SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+KEEP_MAX_S = 366 * 86400
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 class RunOptions(NamedTuple):
-    """The options of one run; `arguments` are the words that are no own option, `alone` keeps it in this process."""
+    """The options of one run; `arguments` are the words that are no own option, `alone` keeps it in this process.
+
+    With `detach` nobody follows it. Its outcome is kept for `keep_s` seconds; `standbys` peers would lead it on.
+    """
 
     script: str
     job: str
@@ -30,6 +36,9 @@ class RunOptions(NamedTuple):
     arguments: tuple[str, ...]
     here: bool = False
     plan: bool = False
+    detach: bool = False
+    keep_s: float = 86400.0
+    standbys: int = 2
 
     @property
     def alone(self) -> bool:
@@ -48,6 +57,21 @@ def parse_size(text: str, option: str) -> int:
     if size < 1:
         raise CommandError(f"{option}: `{text}` is no size", "write it such as 2GiB, 512MB or 1000000")
     return int(size)
+
+
+def parse_duration(text: str, option: str) -> float:
+    """Seconds of `90s`, `30min`, `12h`, `7d` or `2w`.
+
+    Raises:
+        CommandError: it is no duration, or longer than a year.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    seconds = float(found[1]) * _SECONDS[found[2].lower()] if found else -1.0
+    if seconds < 0:
+        raise CommandError(f"{option}: `{text}` is no duration", "write it such as 90s, 30min, 12h or 7d")
+    if seconds > KEEP_MAX_S:
+        raise CommandError(f"{option}: `{text}` is longer than a year")
+    return seconds
 
 
 def checked_roots(roots: list[Path]) -> tuple[Path, ...]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from meshwit.cli.exit_codes import ExitCode
+from meshwit.cli.result_options import ShownOptions
 from meshwit.cli.results import notes, results_json, text_lines
 from meshwit.cli.run_job import Finished
-from meshwit.cli.run_options import RunOptions
 from meshwit.cli.terminal import duration_text, harmless, painted, wants_color
 from meshwit.lang.diagnostics import Diagnostic
 from meshwit.lang.program import CheckedJob, Program
@@ -24,11 +24,17 @@ _EXIT_CODES = {
     JobState.COMPLETED: ExitCode.COMPLETED,
     JobState.FAILED: ExitCode.FAILED,
     JobState.CANCELLED: ExitCode.CANCELLED,
+    JobState.HELD: ExitCode.FAILED,
 }
-_COLORS = {JobState.COMPLETED: "green", JobState.FAILED: "red", JobState.CANCELLED: "yellow"}
+_COLORS = {
+    JobState.COMPLETED: "green",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "yellow",
+    JobState.HELD: "yellow",
+}
 
 
-def print_report(finished: Finished, program: Program, job: CheckedJob, options: RunOptions) -> ExitCode:
+def print_report(finished: Finished, program: Program, job: CheckedJob, options: ShownOptions) -> ExitCode:
     """Print everything; gives the exit code."""
     outcome = finished.outcome
     if options.as_json:
@@ -40,6 +46,8 @@ def print_report(finished: Finished, program: Program, job: CheckedJob, options:
     sys.stdout.flush()
     if outcome.error is not None and not options.as_json:
         print("\n".join(_error_lines(outcome.error, program, options)), file=sys.stderr)
+    if outcome.state is JobState.HELD and not options.as_json:
+        print("\n".join(_decision_lines(finished.job_id)), file=sys.stderr)
     for error in finished.results.errors:
         print(f"{painted('error', 'red', sys.stderr)}: {error}", file=sys.stderr)
     if not options.quiet:
@@ -50,7 +58,7 @@ def print_report(finished: Finished, program: Program, job: CheckedJob, options:
     return ExitCode.FAILED if code is ExitCode.COMPLETED and finished.results.errors else code
 
 
-def _error_lines(error: JobError, program: Program, options: RunOptions) -> Iterator[str]:
+def _error_lines(error: JobError, program: Program, options: ShownOptions) -> Iterator[str]:
     """Why the job failed: the statement underlined, the item and where it ran; the traceback for who watches."""
     failure = error.failure
     where, *details = harmless(str(error)).splitlines()
@@ -66,6 +74,12 @@ def _error_lines(error: JobError, program: Program, options: RunOptions) -> Iter
         yield "  --watch shows the traceback"
 
 
+def _decision_lines(job: str) -> Iterator[str]:
+    """How somebody says what the job waits for."""
+    yield f"  run it again:          meshwit resume {job} --again"
+    yield f"  or let it have failed: meshwit resume {job} --skip"
+
+
 def _ending(outcome: Outcome, elapsed_s: float) -> str:
     word = "in" if outcome.state is JobState.COMPLETED else "after"
     return f"{painted(outcome.state.value, _COLORS[outcome.state], sys.stderr)} {word} {duration_text(elapsed_s)}"
@@ -77,6 +91,7 @@ def outcome_json(finished: Finished, program: Program, job: CheckedJob) -> dict[
     return {
         "state": outcome.state.value,
         "job": job.name,
+        "id": finished.job_id,
         **results_json(finished.results),
         "trace": outcome.trace,
         "error": _error_json(outcome),

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from meshwit.cli.plain_progress import QUIET_S, WATCH_S, PlainProgress
-from meshwit.cli.run_options import RunOptions
+from meshwit.cli.result_options import ShownOptions
 from meshwit.cli.show_progress import LiveProgress
 from meshwit.cli.terminal import is_terminal
 from meshwit.events import JobEvent
@@ -68,7 +68,7 @@ class EventLines(Silence):
         return self._lost
 
 
-def watcher(options: RunOptions) -> AbstractContextManager[Watcher]:
+def watcher(options: ShownOptions) -> AbstractContextManager[Watcher]:
     """The watcher that the options and the terminal ask for."""
     if options.as_json and options.watch:
         return nullcontext(EventLines())

@@ -106,6 +106,11 @@ class Interpreter:
         slots = self._frame.slots
         return {name: None if slots[slot] is ir.UNSET else slots[slot] for name, slot, _ in self.job.results}
 
+    def release(self) -> None:
+        """The job has ended: forget its values."""
+        self._frame.slots[:] = [ir.UNSET] * len(self._frame.slots)
+        self.returned = ()
+
     def check(self) -> None:
         """Invariants: a running job has something ready, or waits for a wish."""
         if self.state is State.RUNNING:

@@ -11,12 +11,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import platformdirs
-
 from meshwit.codec import Codec, CodecError
 from meshwit.lang import program as ir
 from meshwit.lang.arrows import pack
-from meshwit.peer.blobs.store import BlobStore
+from meshwit.peer.blobs.store import BlobStore, user_folder
 from meshwit.peer.exec.batches import Batch, BatchResults
 from meshwit.peer.exec.directories import prefix
 from meshwit.peer.exec.pool import WorkerPool
@@ -134,7 +132,7 @@ async def benchmark_pool(registry: Registry, blobs: Path | None = None) -> Async
         registry: the controllers that it knows.
         blobs: folder of the blob store; None for the user's cache.
     """
-    store = BlobStore(blobs or Path(platformdirs.user_cache_dir("meshwit", appauthor=False)) / "blobs")
+    store = BlobStore(blobs or user_folder())
     kinds = registry.offer.types.values()
     tags = {kind.wire.tag: registry.owners.get(f"type {kind.name}", "") for kind in kinds if kind.wire}
     with tempfile.TemporaryDirectory(prefix=prefix(), ignore_cleanup_errors=True) as scratch:

@@ -10,13 +10,12 @@ import asyncio
 import platform
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 import msgspec
-import platformdirs
 
 from meshwit.bench.allowances import allowances
 from meshwit.bench.capabilities import capabilities
@@ -24,18 +23,48 @@ from meshwit.codec import Buffer, Codec
 from meshwit.ids import PeerId
 from meshwit.lang import program as ir
 from meshwit.lang.arrows import activities_in
-from meshwit.outcome import Outcome
 from meshwit.peer.blobs.service import BlobError, BlobService
-from meshwit.peer.blobs.store import BlobStore
+from meshwit.peer.blobs.store import USER_BYTES_MAX, BlobStore, user_folder
 from meshwit.peer.exec.directories import prefix, sweep
 from meshwit.peer.exec.pool import WorkerPool
 from meshwit.peer.job.steps import StepSettings
 from meshwit.peer.job.stream import stream_settings
 from meshwit.peer.job.workers import Worker
+from meshwit.peer.kept_jobs import KeptJobs, Safety
 from meshwit.peer.leading import Leading
+from meshwit.peer.letters import Letter
 from meshwit.peer.running_job import OnEvent, OnOutcomes, RunningJob
+from meshwit.peer.succession.messages import (
+    Append,
+    AskJob,
+    CannotStandBy,
+    Have,
+    LeaderBeat,
+    Leads,
+    StandBy,
+)
+from meshwit.peer.succession.records import Term
+from meshwit.peer.watch.messages import WatchMessage
 from meshwit.peer.wire.frames import Channel
-from meshwit.peer.work.messages import AskBack, Assigned, Beat, BlobRef, Close, JobMessage, Open, Unwanted
+from meshwit.peer.work.messages import (
+    AskBack,
+    Assigned,
+    Beat,
+    Begun,
+    BlobRef,
+    Close,
+    Died,
+    Done,
+    Durable,
+    GivenBack,
+    Granted,
+    Held,
+    Open,
+    Ready,
+    Redone,
+    Refused,
+    Unwanted,
+)
 from meshwit.peer.work.route import Route, Way
 from meshwit.peer.work.transfer import TransferError
 from meshwit.peer.work.working import Working
@@ -46,7 +75,6 @@ HERE: Final = PeerId("here")
 BEAT_S: Final = 0.25
 OVERSLEPT_S: Final = 0.5
 """A loop that comes so late to its own timer has slept itself: then silence of others says nothing."""
-BLOBS_BYTES_MAX: Final = 20 * 10**9
 
 
 class PeerSettings(msgspec.Struct, frozen=True):
@@ -62,6 +90,7 @@ class PeerSettings(msgspec.Struct, frozen=True):
         properties: the owner's own capabilities, for scripts to require: `site` -> `berlin`.
         functions: packages whose functions tasks may call by name.
         allow_pickle: tasks may bring pickles, which is any code of whoever leads them.
+        journal: folder where jobs are kept, so that they outlive this peer; None keeps none.
     """
 
     workers: int | None = None
@@ -73,6 +102,7 @@ class PeerSettings(msgspec.Struct, frozen=True):
     properties: dict[str, str] = {}
     functions: tuple[str, ...] = ()
     allow_pickle: bool = False
+    journal: Path | None = None
 
 
 class Engine:
@@ -85,8 +115,11 @@ class Engine:
         name: what it is called.
 
     Attributes:
-        leading: the jobs that it leads; from when the engine is entered, as are `capabilities`.
+        leading: the jobs that it leads; from when the engine is entered, as are `capabilities` and `kept`.
+        kept: those of them that outlive it; None where none do.
+        on_watch: gets what peers say of jobs that they, or this one's owner, ask about; `on_led`, who leads a job now.
         misbehaved: told of peers that break the rules.
+        dial: seeks a link to a peer that has a blob which is needed here; raises nothing.
     """
 
     def __init__(self, registry: Registry, settings: PeerSettings, me: PeerId = HERE, name: str = "") -> None:
@@ -94,10 +127,10 @@ class Engine:
         self.settings = settings
         self.me = me
         self.name = name or platform.node()
-        folder = settings.blobs or Path(platformdirs.user_cache_dir("meshwit", appauthor=False)) / "blobs"
-        self.blobs = BlobStore(folder)
+        self.blobs = BlobStore(settings.blobs or user_folder(), USER_BYTES_MAX)
         self.codec = Codec([*registry.wire_types(), self.blobs.wire_type()])
         self.misbehaved: Callable[[PeerId, str], None] = lambda _peer, _why: None
+        self.dial: Callable[[PeerId], Awaitable[None]] = _nobody
         sweep(Path(tempfile.gettempdir()))
         self._scratch = tempfile.TemporaryDirectory(prefix=prefix(), ignore_cleanup_errors=True)
         self._pool = WorkerPool(
@@ -109,7 +142,10 @@ class Engine:
         )
         self._routes: dict[PeerId, Route] = {}
         self._ways: dict[PeerId, Way] = {}
-        self._letters: deque[tuple[JobMessage, Sequence[Buffer]]] = deque()
+        self._letters: deque[tuple[Letter, Sequence[Buffer]]] = deque()
+        self.kept: KeptJobs | None = None
+        self.on_watch: Callable[[PeerId, WatchMessage, Sequence[Buffer]], None] = lambda _peer, _message, _buffers: None
+        self.on_led: Callable[[str, PeerId, int], None] = lambda _job, _leader, _epoch: None
         self._beat_timer: asyncio.TimerHandle | None = None
         self.capabilities: dict[str, object] = {}
         """Of this device, from when the engine is entered."""
@@ -130,26 +166,36 @@ class Engine:
         measured = await self._loop.run_in_executor(None, capabilities, self.settings.properties)
         self.capabilities = measured | allowances(self.settings.functions, pickle=self.settings.allow_pickle)
         await self._pool.__aenter__()
-        self._loop.run_in_executor(None, self.blobs.evict, BLOBS_BYTES_MAX)
         self._working = Working(
-            self.me, self._pool, self.codec, self.registry, self._fetch, self._say,
-            functions=self.settings.functions, pickles=self.settings.allow_pickle,
+            self.me, self._pool, self.codec, self.registry, self.fetch, self.say,
+            functions=self.settings.functions, pickles=self.settings.allow_pickle, bytes_of=self.blobs.view,
         )  # fmt: skip
-        self._exchange = BlobService(self.blobs, self._send_blob, self._ways.__contains__, self._misbehaved)
-        self.leading = Leading(
-            self.me, self.name, self.registry, self.codec, self._say, self._fetch, self._working.lanes
+        self._exchange = BlobService(
+            self.blobs, self._send_blob, self._ways.__contains__, self._misbehaved, dial=lambda peer: self.dial(peer)
         )
+        self.leading = Leading(
+            self.me, self.name, self.registry, self.codec, self.say, self.fetch, self._working.lanes,
+            self.blobs, self._exchange.stored,
+        )  # fmt: skip
         speeds = self.leading.speeds
         here = Worker(
             self.me, self.name, self._pool.size, self.capabilities,
             speed_at=lambda activity: speeds.prior(self.me, activity), home=True,
         )  # fmt: skip
         self.leading.worker_changed(here)
+        if self.settings.journal is not None:
+            self.kept = KeptJobs(
+                self.me, self.name, self.settings.journal, self.leading, self.codec, self.registry.offer, self.say,
+                self.fetch, self.linked_peers, self._defaults, self.blobs, self._led_by,
+            )  # fmt: skip
+            await self.kept.keeping.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.kept is not None:
+            await self.kept.close()
         self.leading.close()
         if self._beat_timer is not None:
             self._beat_timer.cancel()
@@ -191,15 +237,28 @@ class Engine:
         roots: tuple[Path, ...] | None = None,
         time_limit_s: float | None = None,
         memory_max_bytes: int | None = None,
+        safety: Safety = Safety(),  # noqa: B008 - frozen
     ) -> RunningJob:
-        """Lead a job. Raises nothing that is the script's fault: that is in the outcome."""
-        defaults = StepSettings(
+        """Lead a job; where jobs are kept it outlives this peer, as `safety` says.
+
+        Nothing that is the script's fault is raised: that is in the outcome. Raises CodecError where the job is to be
+        kept and its arguments cannot cross.
+        """
+        self._beat_soon()
+        roots = self.settings.roots if roots is None else roots
+        if self.kept is not None:
+            return self.kept.start(
+                program, job, arguments, on_event,
+                roots=roots, time_limit_s=time_limit_s, memory_max_bytes=memory_max_bytes, safety=safety,
+            )  # fmt: skip
+        defaults = self._defaults(time_limit_s, memory_max_bytes)
+        return self.leading.start(program, job, arguments, on_event, roots=roots, defaults=defaults)
+
+    def _defaults(self, time_limit_s: float | None, memory_max_bytes: int | None) -> StepSettings:
+        return StepSettings(
             timeout_s=time_limit_s or self.settings.task_time_limit_s,
             memory_max_bytes=memory_max_bytes or self.settings.task_memory_max_bytes,
         )
-        self._beat_soon()
-        roots = self.settings.roots if roots is None else roots
-        return self.leading.start(program, job, arguments, on_event, roots=roots, defaults=defaults)
 
     def open_stream(
         self,
@@ -212,29 +271,10 @@ class Engine:
         any_function: bool = False,
     ) -> RunningJob:
         """Lead a stream, whose items come by `leading.append`. Raises ValueError for a requirement that is none."""
-        defaults = StepSettings(
-            timeout_s=self.settings.task_time_limit_s, memory_max_bytes=self.settings.task_memory_max_bytes
-        )
-        settings = stream_settings(activities_in(task), requires, retries, defaults)
+        settings = stream_settings(activities_in(task), requires, retries, self._defaults(None, None))
         self._beat_soon()
         roots = self.settings.roots if roots is None else roots
         return self.leading.open_stream(task, on_outcomes, settings=settings, roots=roots, any_function=any_function)
-
-    def pause(self, job: RunningJob) -> None:
-        """Start no new task of the job; what waits at peers is taken back, what runs ends."""
-        self.leading.pause(job)
-
-    def resume(self, job: RunningJob) -> None:
-        """Start tasks of the job again."""
-        self.leading.resume(job)
-
-    def cancel(self, job: RunningJob) -> None:
-        """End the job; its tasks are killed, wherever they run."""
-        self.leading.cancel(job)
-
-    def outcome(self, job: RunningJob) -> Outcome:
-        """What the job came to."""
-        return self.leading.outcome(job)
 
     # --- the mesh ----------------------------------------------------------------------------------------------
 
@@ -244,9 +284,11 @@ class Engine:
         self._routes[peer] = Route(way)
         self._ways[peer] = way
         self._exchange.link_up(peer)
+        if self.kept is not None:
+            self.kept.keeping.linked(peer)
 
     def unlinked(self, peer: PeerId) -> None:
-        """The way to a peer has ended: what it ran runs elsewhere, what it led ends here."""
+        """The way to a peer has ended: what it ran runs elsewhere, what it led is led by others or ends."""
         route = self._routes.pop(peer, None)
         if route is None:
             return
@@ -255,6 +297,12 @@ class Engine:
         self._exchange.link_down(peer)
         self.leading.worker_left(peer)
         self._working.leader_left(peer)
+        if self.kept is not None:
+            self.kept.keeping.unlinked(peer)
+
+    def linked_peers(self) -> list[PeerId]:
+        """Those that there is a way to."""
+        return list(self._routes)
 
     def worker_changed(self, worker: Worker) -> None:
         """A peer that is linked offers to work, or other than before."""
@@ -293,7 +341,7 @@ class Engine:
         way = self._ways.get(peer)
         return way is not None and way.send(Channel.BLOB, payload)
 
-    def _say(self, peer: PeerId, message: JobMessage, buffers: Sequence[Buffer] = ()) -> None:
+    def say(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer] = ()) -> None:
         if peer == self.me:
             self._letters.append((message, buffers))
             if len(self._letters) == 1:
@@ -313,14 +361,41 @@ class Engine:
         for message, buffers in letters:
             self._received(self.me, message, buffers)
 
-    def _received(self, peer: PeerId, message: JobMessage, buffers: Sequence[Buffer]) -> None:
-        if isinstance(message, Open | Assigned | AskBack | Unwanted | Close):
-            self._beat_soon()
-            self._working.received(peer, message, buffers)
-        else:
-            self.leading.reported(peer, message, buffers)
+    def _received(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer]) -> None:
+        match message:
+            case Open() | Assigned() | AskBack() | Unwanted() | Close() | Durable():
+                self._beat_soon()
+                self._working.received(peer, message, buffers)
+            case Refused() | Granted() | Begun() | Done() | GivenBack() | Beat() | Died():
+                self.leading.reported(peer, message, buffers)
+            case Held() | Redone() | Ready():
+                if self.kept is not None:
+                    self.kept.keeping.told(peer, message, buffers)
+            case Leads() | StandBy() | CannotStandBy() | Have() | Append() | LeaderBeat() | AskJob():
+                if self.kept is not None:
+                    self.kept.keeping.received(peer, message, buffers)
+                    if isinstance(message, Leads):
+                        self._leader_spoke(peer, message)
+            case _:
+                self.on_watch(peer, message, buffers)
 
-    async def _fetch(self, blobs: Sequence[BlobRef], holders: Sequence[PeerId]) -> str:
+    def _leader_spoke(self, peer: PeerId, message: Leads) -> None:
+        """A leader that is linked again hears what is held for it; one that has ended its job needs nothing of it."""
+        if self.kept is None or peer != message.term.leader:
+            return
+        if self.kept.keeping.term(message.job) == message.term:
+            if message.over is not None:
+                self._working.job_over(message.job)
+            elif not message.took_over:
+                self._working.resend(message.job, peer, message.term.epoch)
+
+    def _led_by(self, job: str, term: Term, took_over: bool) -> None:
+        if took_over:
+            self._beat_soon()
+            self._working.took_over(job, term.epoch, term.rank, term.leader)
+        self.on_led(job, term.leader, term.epoch)
+
+    async def fetch(self, blobs: Sequence[BlobRef], holders: Sequence[PeerId]) -> str:
         sources = [peer for peer in dict.fromkeys(holders) if peer != self.me]
         try:
             for name, size in blobs:
@@ -346,3 +421,7 @@ class Engine:
         host = self._working.host
         if self.leading.jobs or host.leaders() or host.unserved:
             self._beat_soon()
+
+
+async def _nobody(_peer: PeerId) -> None:
+    """Dials nobody: a peer that is in no mesh knows where nobody is."""

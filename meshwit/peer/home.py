@@ -9,6 +9,8 @@ from typing import Final
 import platformdirs
 
 HOME_VARIABLE: Final = "MESHWIT_HOME"
+MEMBERSHIP_FILE: Final = "membership.msgpack"
+"""In a profile's folder, while that is a member of a mesh."""
 
 
 def default_folder() -> Path:

@@ -11,18 +11,18 @@ import itertools
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, assert_never
+from typing import Any, Final, assert_never
 
 from meshwit import events
 from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.events import Lane
 from meshwit.ids import PeerId
 from meshwit.lang import program as ir
-from meshwit.lang.arrows import pack
 from meshwit.lang.evaluate import fail_with
-from meshwit.outcome import JobError, JobState, Outcome
+from meshwit.outcome import JobState, Outcome
+from meshwit.peer.blobs.store import BlobStore
 from meshwit.peer.guessing import AskedGuesses, fingerprints
 from meshwit.peer.job.effects import (
     AskForItems,
@@ -33,17 +33,26 @@ from meshwit.peer.job.effects import (
     Emit,
     EndStep,
     JobEnded,
+    Keep,
+    KeepAnswer,
+    KeepConcluded,
+    KeepIntent,
+    KeepResults,
+    KeepSleep,
     PrepareStep,
     RunInline,
     StepOver,
 )
-from meshwit.peer.job.journal import Known
+from meshwit.peer.job.journal import Journal, Known
 from meshwit.peer.job.leader import JobLeader
 from meshwit.peer.job.steps import StepSettings, TaskFault
 from meshwit.peer.job.stream import StreamLeader
 from meshwit.peer.job.workers import Owner, Worker
+from meshwit.peer.openings import HOLDERS_MAX, Openings, Say
 from meshwit.peer.rates import controller_versions
 from meshwit.peer.running_job import OnEvent, OnOutcomes, RunningJob
+from meshwit.peer.succession.writing import Report
+from meshwit.peer.telling import explained, fault_of, outcome_of
 from meshwit.peer.work.lengths import Lengths
 from meshwit.peer.work.messages import (
     AskBack,
@@ -56,8 +65,6 @@ from meshwit.peer.work.messages import (
     Done,
     GivenBack,
     Granted,
-    JobMessage,
-    Open,
     Refused,
     ToLeader,
     Unwanted,
@@ -69,19 +76,9 @@ from meshwit.plugins.registry import Registry
 Fetch = Callable[[Sequence[BlobRef], Sequence[PeerId]], Awaitable[str]]
 """Brings blobs here from those who have them; why that failed, empty if it did not."""
 LANES_INTERVAL_S: Final = 0.1
-SELF_EXPLAINING: Final = {
-    "", "ValueError", "OSError", "PermissionError", "FileNotFoundError", "meshwit.lang.control.Failed",
-}  # fmt: skip
-"""Exceptions whose message is a sentence for people; others are told with their name."""
-HOLDERS_MAX: Final = 4
+OnKeep = Callable[[RunningJob, Keep, Report | None], None]
 ENDED_MAX: Final = 32
 """Jobs remembered after their end."""
-
-
-class Say(Protocol):
-    """Sends a message to a worker."""
-
-    def __call__(self, peer: PeerId, message: JobMessage, buffers: Sequence[Buffer] = ()) -> None: ...
 
 
 class Leading:
@@ -94,6 +91,7 @@ class Leading:
         say: sends a message to a worker.
         fetch: brings blobs here.
         lanes: what the worker processes of this device do.
+        store: where large values are put, for peers to fetch; `stored` is told so.
 
     Attributes:
         workers: the peers that may work, this one included; changed by `worker_changed` and `worker_left`.
@@ -101,6 +99,9 @@ class Leading:
         jobs: that run.
         ended: jobs that have ended lately.
         owners: the controller of each activity here.
+        on_keep: gets what is to be recorded of a job that is kept, with the report that brought it.
+        on_nothing_new: told of reports that brought nothing to be recorded.
+        on_end: told of jobs that have their outcome; `on_pause`, of those that are paused or go on.
     """
 
     def __init__(
@@ -112,6 +113,8 @@ class Leading:
         say: Say,
         fetch: Fetch,
         lanes: Callable[[], Sequence[Lane]],
+        store: BlobStore,
+        stored: Callable[[], None],
     ) -> None:
         self.me = me
         self.name = name
@@ -122,16 +125,20 @@ class Leading:
         self.ended: deque[RunningJob] = deque(maxlen=ENDED_MAX)
         self._registry = registry
         self._codec = codec
-        self._say = say
         self._fetch = fetch
         self._lanes = lanes
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
         self._steps: dict[int, RunningJob] = {}
-        self._opened: dict[int, set[PeerId]] = {}
         self._holders: dict[str, PeerId] = {}
-        self._unsendable: dict[int, str] = {}
+        self._openings = Openings(me, codec, store, say, self._holding, self.heard, stored)
         self._lanes_timer: asyncio.TimerHandle | None = None
+        self.on_keep: OnKeep = lambda _job, _effect, _report: None
+        self.on_nothing_new: Callable[[RunningJob, Report], None] = lambda _job, _report: None
+        self.on_end: Callable[[RunningJob], None] = lambda _job: None
+        self.on_pause: Callable[[RunningJob, bool], None] = lambda _job, _paused: None
+        self._report: Report | None = None
+        self._recorded = False
         self._tasks: set[asyncio.Task[None]] = set()
         versions = controller_versions(registry)
         self.owners = {
@@ -142,6 +149,7 @@ class Leading:
         """End all jobs."""
         for job in list(self.jobs):
             self.cancel(job)
+        self._openings.close()
         if self._lanes_timer is not None:
             self._lanes_timer.cancel()
         for task in self._tasks:
@@ -160,15 +168,43 @@ class Leading:
         defaults: StepSettings,
     ) -> RunningJob:
         """Lead a job. Raises nothing that is the script's fault: that is in the outcome."""
-        leader = JobLeader(
-            program, job, arguments, workers=self.workers.values(), numbers=self._numbers, defaults=defaults,
-            peer=self.name, guesses=AskedGuesses(self._registry, self._codec, self.lengths), owners=self.owners,
-        )  # fmt: skip
-        running = RunningJob(secrets.token_hex(4), leader, on_event, roots)
+        running = RunningJob(new_id(), self.leader_of(program, job, arguments, defaults), on_event, roots)
         running.name = job
-        self.jobs.append(running)
-        self._perform(running, leader.start(self._loop.time()))
+        self.run(running)
         return running
+
+    def leader_of(
+        self,
+        program: ir.Program,
+        job: str,
+        arguments: Sequence[Any],
+        defaults: StepSettings,
+        *,
+        journal: Journal | None = None,
+        kept: str = "",
+        away: str = "",
+    ) -> JobLeader:
+        """The leader of a job that does not run yet; `kept` is its id, where the job is to outlive it, and `away` the
+        device that it came from, if that is another."""
+        return JobLeader(
+            program, job, arguments, workers=self.workers.values(), numbers=self._numbers, defaults=defaults,
+            peer=self.name, owners=self.owners,
+            guesses=AskedGuesses(self._registry, self._codec, self.lengths, self._located),
+            journal=journal, kept=bool(kept), id=kept, away=away,
+        )  # fmt: skip
+
+    def run(self, running: RunningJob, elapsed: float = 0.0) -> None:
+        """Begin with a job, that has gone on for so many seconds under other leaders."""
+        assert isinstance(running.leader, JobLeader)
+        self.jobs.append(running)
+        self.perform(running, running.leader.start(self._loop.time(), elapsed))
+
+    def step_down(self, running: RunningJob) -> None:
+        """Lead a job no more, that another peer leads now: it has no outcome here."""
+        if running in self.jobs:
+            assert isinstance(running.leader, JobLeader)
+            running.leader.step_down(self._loop.time())
+            self._gone(running)
 
     def open_stream(
         self,
@@ -184,55 +220,40 @@ class Leading:
             task, self._registry.offer, settings, workers=self.workers.values(), numbers=self._numbers,
             peer=self.name, owners=self.owners, unconditional=any_function,
         )  # fmt: skip
-        running = RunningJob(secrets.token_hex(4), leader, None, roots)
+        running = RunningJob(new_id(), leader, None, roots)
         running.name = leader.program.filename
         running.on_outcomes, running.any_function = on_outcomes, any_function
         self.jobs.append(running)
-        self._perform(running, leader.start(self._loop.time()))
+        self.perform(running, leader.start(self._loop.time()))
         return running
 
     def append(self, job: RunningJob, items: Sequence[Any], *, last: bool = False) -> None:
         """More items of a stream; `last`: no more will come."""
         assert isinstance(job.leader, StreamLeader)
         now = self._loop.time()
-        self._perform(job, job.leader.append(items, now) + (job.leader.close(now) if last else []))
+        self.perform(job, job.leader.append(items, now) + (job.leader.close(now) if last else []))
 
     def pause(self, job: RunningJob) -> None:
         """Start no new task of the job; what waits at peers is taken back, what runs ends."""
-        self._perform(job, job.leader.pause(self._loop.time()))
+        self.on_pause(job, True)
+        self.perform(job, job.leader.pause(self._loop.time()))
 
     def resume(self, job: RunningJob) -> None:
         """Start tasks of the job again."""
-        self._perform(job, job.leader.resume(self._loop.time()))
+        self.on_pause(job, False)
+        self.perform(job, job.leader.resume(self._loop.time()))
 
     def cancel(self, job: RunningJob) -> None:
         """End the job; its tasks are killed, wherever they run."""
-        self._perform(job, job.leader.cancel(self._loop.time()))
+        self.perform(job, job.leader.cancel(self._loop.time()))
 
     def outcome(self, job: RunningJob) -> Outcome:
         """What the job came to."""
-        leader = job.leader
-        error = None
-        if leader.failure is not None:
-            failure, program = leader.failure, leader.program
-            line = program.line_of(failure.span) if failure.span != (0, 0) else 0
-            error = JobError(failure.message, line, failure, program.filename)
-        return Outcome(leader.state, leader.variables(), leader.returned, leader.trace, error, leader.partial())
+        return outcome_of(job.leader)
 
     def explain(self, job: RunningJob, item: int | None) -> list[str]:
         """Why a job, or one item of its latest Grid steps, ran where it did: sentences for people."""
-        lines: list[str] = []
-        names = job.leader.names
-        for shown, step in job.leader.explanations.items():
-            lines.append(f"step {shown}, {step.activity}: {step.done} of {step.total} items done")
-            if item is not None:
-                told = step.scheduler.explain(item) if item < step.total else [f"it has no item {item}"]
-                lines += [f"  {_named(line, names)}" for line in told]
-                continue
-            for peer, count in sorted(step.done_by.items(), key=lambda each: -each[1]):
-                lines.append(f"  {names.get(peer, peer)}: {count} items")
-            lines += [f"  without {name}: {why}" for name, why in step.left_out.items()]
-        return lines or ["it has taken no Grid step"]
+        return explained(job.leader, item)
 
     # --- workers -----------------------------------------------------------------------------------------------
 
@@ -240,18 +261,18 @@ class Leading:
         """A peer offers to work, or other than before."""
         self.workers[worker.id] = worker
         for job in list(self.jobs):
-            self._perform(job, job.leader.worker_joined(worker, self._loop.time()))
+            self.perform(job, job.leader.worker_joined(worker, self._loop.time()))
 
     def worker_left(self, peer: PeerId) -> None:
         """A peer works no more."""
         if self.workers.pop(peer, None) is not None:
             for job in list(self.jobs):
-                self._perform(job, job.leader.worker_left(peer, self._loop.time()))
+                self.perform(job, job.leader.worker_left(peer, self._loop.time()))
 
     def heard(self, peer: PeerId) -> None:
         """A sign of life."""
         for job in list(self.jobs):
-            self._perform(job, job.leader.heard(peer, self._loop.time()))
+            self.perform(job, job.leader.heard(peer, self._loop.time()))
 
     # --- what workers report -----------------------------------------------------------------------------------
 
@@ -262,8 +283,8 @@ class Leading:
             self.heard(peer)
             return
         job = self._steps.get(message.step)
-        if job is None or peer not in self._opened[message.step]:
-            return  # results of whoever was asked for none are worth nothing
+        if job is None:
+            return
         leader = job.leader
         match message:
             case Done():
@@ -272,16 +293,16 @@ class Leading:
                 else:
                     self._done(peer, message, buffers)
             case Begun(step=step, batches=batches):
-                self._perform(job, leader.begun(step, peer, batches, now))
+                self.perform(job, leader.begun(step, peer, batches, now))
             case Granted(step=step, slots=slots):
-                self._perform(job, leader.granted(step, peer, max(0, slots), now))
+                self.perform(job, leader.granted(step, peer, max(0, slots), now))
             case GivenBack(step=step, items=items):
                 if items.sane:
-                    self._perform(job, leader.given_back(step, peer, items.numbers, now))
+                    self.perform(job, leader.given_back(step, peer, items.numbers, now))
             case Refused(step=step, why=why):
-                self._perform(job, leader.refused(step, peer, why[:400], now))
-            case Died(worker=worker, cause=cause):
-                self._perform(job, leader.worker_died(peer, worker, cause[:400], now))
+                self.perform(job, leader.refused(step, peer, why[:400], now))
+            case Died(step=step, worker=worker, cause=cause):
+                self.perform(job, leader.worker_died(step, peer, worker, cause[:400], now))
             case _:
                 assert_never(message)
 
@@ -306,7 +327,7 @@ class Leading:
             return
         numbers = done.items.numbers
         seconds = array.array("f")
-        found = dict(faults or {}) or {number: _fault(done, number) for number in done.failures}
+        found = dict(faults or {}) or {number: fault_of(done, number) for number in done.failures}
         try:
             seconds.frombytes(done.seconds)
             values = self._codec.decode(done.header, buffers) if done.header else [None] * len(numbers)
@@ -319,11 +340,24 @@ class Leading:
         effects = job.leader.results(
             done.step, peer, numbers, values, seconds, found, done.outputs, done.worker, self._loop.time()
         )
-        self._perform(job, effects)
+        self._report, self._recorded = Report(peer, done, buffers), False
+        self.perform(job, effects)
+        if done.number and not self._recorded:
+            self.on_nothing_new(job, self._report)
+        self._report = None
 
     # --- performing --------------------------------------------------------------------------------------------
 
-    def _perform(self, job: RunningJob, effects: list[Effect]) -> None:
+    def _gone(self, job: RunningJob) -> None:
+        self.jobs.remove(job)
+        if job.timer is not None:
+            job.timer.cancel()
+        for step in [step for step, of in self._steps.items() if of is job]:
+            del self._steps[step]
+            self._openings.over(step)
+        job.ended.set()
+
+    def perform(self, job: RunningJob, effects: list[Effect]) -> None:
         """The one funnel: everything a leader wants done is done here."""
         pending = deque(effects)
         while pending:
@@ -332,19 +366,19 @@ class Leading:
                 case Emit(event=event):
                     job.tell(event)
                 case PrepareStep():
-                    self._prepare(job, effect)
+                    self._steps[effect.step] = job
+                    self._openings.open(job, effect)
                 case Assign():
                     self._assign(effect)
                 case AskForItems(peer=peer, step=step, numbers=numbers):
-                    self._say(peer, AskBack(step, span(numbers)))
+                    self._openings.say(peer, AskBack(step, span(numbers)))
                 case DropItems(peer=peer, step=step, numbers=numbers):
-                    self._say(peer, Unwanted(step, span(numbers)))
+                    self._openings.say(peer, Unwanted(step, span(numbers)))
                 case EndStep(peer=peer, step=step, cancel=cancel):
-                    self._say(peer, Close(step, cancel))
+                    self._openings.say(peer, Close(step, cancel))
                 case StepOver(step=step, activity=activity, rates=rates, items=items, lengths=lengths):
                     self._steps.pop(step, None)
-                    self._opened.pop(step, None)
-                    self._unsendable.pop(step, None)
+                    self._openings.over(step)
                     self.speeds.learn(activity, rates)
                     if lengths and (prints := fingerprints(self._codec, items)) is not None:
                         self.lengths.learn(activity, prints, lengths)
@@ -353,38 +387,21 @@ class Leading:
                     pending += job.leader.inline_answered(effect.path, known, self._loop.time())
                 case Deliver(outcomes=outcomes):
                     job.on_outcomes(outcomes)
+                case KeepAnswer() | KeepResults() | KeepConcluded() | KeepIntent() | KeepSleep():
+                    self._recorded |= isinstance(effect, KeepResults)
+                    self.on_keep(job, effect, self._report)
                 case JobEnded():
-                    self.jobs.remove(job)
                     self.ended.append(job)
                     job.ended_at = time.time()
-                    if job.timer is not None:
-                        job.timer.cancel()
-                    job.ended.set()
+                    self._gone(job)
+                    self.on_end(job)
                 case _:
                     assert_never(effect)
         self._arm(job)
 
-    def _prepare(self, job: RunningJob, effect: PrepareStep) -> None:
-        self._steps[effect.step] = job
-        self._opened.setdefault(effect.step, set()).add(effect.peer)
-        settings = effect.settings
-        try:
-            told = {"task": pack(effect.task), "captured": effect.captured}
-            header, buffers, blobs = self._codec.encode_with_blobs(told)
-        except (CodecError, OSError) as reason:
-            self._unsendable[effect.step] = str(reason)
-            return
-        opened = Open(
-            effect.step, job.id, header, settings.priority, settings.one_at_a_time, sorted(settings.exclusive),
-            settings.once, settings.timeout_s, settings.memory_max_bytes, list(blobs), self._holding(blobs),
-            [str(root) for root in job.roots] if effect.peer == self.me else [],
-            job.any_function and effect.peer == self.me,
-        )  # fmt: skip
-        self._say(effect.peer, opened, buffers)
-
     def _assign(self, effect: Assign) -> None:
-        unsendable = self._unsendable.get(effect.step)
-        if unsendable is not None:
+        unsendable = self._openings.unsendable(effect.step)
+        if unsendable:
             self._loop.call_soon(self._unsent, effect, dict.fromkeys(effect.numbers, unsendable))
             return
         try:
@@ -392,8 +409,9 @@ class Leading:
         except (CodecError, OSError):
             self._loop.call_soon(self._unsent, effect, self._uncrossable(effect))
             return
-        message = Assigned(effect.step, effect.batch, span(effect.numbers), header, list(blobs), self._holding(blobs))
-        self._say(effect.peer, message, buffers)
+        holders = [str(each) for each in self._holding(blobs)][:HOLDERS_MAX]
+        message = Assigned(effect.step, effect.batch, span(effect.numbers), header, list(blobs), holders)
+        self._openings.say(effect.peer, message, buffers)
 
     def _uncrossable(self, effect: Assign) -> dict[int, str]:
         found = {}
@@ -412,15 +430,18 @@ class Leading:
         now = self._loop.time()
         rest = [number for number in effect.numbers if number not in reasons]
         if rest:
-            self._perform(job, job.leader.given_back(effect.step, effect.peer, rest, now))
+            self.perform(job, job.leader.given_back(effect.step, effect.peer, rest, now))
         faults = {number: TaskFault("unencodable", why) for number, why in reasons.items()}
         numbers, none = list(faults), [None] * len(faults)
         effects = job.leader.results(effect.step, effect.peer, numbers, none, [0.0] * len(faults), faults, {}, -1, now)
-        self._perform(job, effects)
+        self.perform(job, effects)
 
-    def _holding(self, blobs: Sequence[BlobRef]) -> list[str]:
-        holders = dict.fromkeys(self._holders[name] for name, _ in blobs if name in self._holders)
-        return [str(each) for each in holders][:HOLDERS_MAX]
+    def _holding(self, blobs: Iterable[BlobRef]) -> list[PeerId]:
+        return list(dict.fromkeys(self._holders[name] for name, _ in blobs if name in self._holders))
+
+    def _located(self, name: str) -> frozenset[PeerId]:
+        """Who has a blob of an item: this peer in any case, since results count when their blobs are here."""
+        return frozenset((self.me, self._holders.get(name, self.me)))
 
     def _call_inline(self, effect: RunInline) -> Known:
         function = self._registry.offer.implementation(effect.call.activity.name, effect.call.form)
@@ -449,20 +470,20 @@ class Leading:
         if job.leader.wants_turn and not job.turn_due:
             job.turn_due = True
             self._loop.call_soon(self._turn, job)
-        if job.on_event is not None and self._lanes_timer is None:
+        if job.watched and self._lanes_timer is None:
             self._lanes_timer = self._loop.call_later(LANES_INTERVAL_S, self._tell_lanes)
 
     def _tick(self, job: RunningJob) -> None:
         job.timer = None
-        self._perform(job, job.leader.tick(self._loop.time()))
+        self.perform(job, job.leader.tick(self._loop.time()))
 
     def _turn(self, job: RunningJob) -> None:
         job.turn_due = False
-        self._perform(job, job.leader.turn(self._loop.time()))
+        self.perform(job, job.leader.turn(self._loop.time()))
 
     def _tell_lanes(self) -> None:
         self._lanes_timer = None
-        watched = [job for job in self.jobs if job.on_event is not None]
+        watched = [job for job in self.jobs if job.watched]
         if not watched:
             return
         lanes = tuple(self._lanes())
@@ -471,14 +492,6 @@ class Leading:
         self._lanes_timer = self._loop.call_later(LANES_INTERVAL_S, self._tell_lanes)
 
 
-def _named(text: str, names: Mapping[PeerId, str]) -> str:
-    for peer, name in names.items():
-        text = text.replace(peer, name)
-    return text
-
-
-def _fault(done: Done, number: int) -> TaskFault:
-    failure = done.failures[number]
-    plain = failure.type in SELF_EXPLAINING
-    message = failure.message if plain else f"{failure.type}: {failure.message}"
-    return TaskFault(failure.kind, message, failure.traceback, done.outputs.get(number, "")[-2000:], done.worker)
+def new_id() -> str:
+    """An id for a job: told apart from all others by chance."""
+    return secrets.token_hex(5)

@@ -12,6 +12,8 @@ from simulations.scenarios.convergence import CONVERGENCE
 from simulations.scenarios.deaths import GOODBYE, KILLED, PULLED, PULLED_WIFI
 from simulations.scenarios.false_deaths import FROZEN, LOSS_5, LOSS_20
 from simulations.scenarios.forming import BUSY, JOIN_STORM, TRAFFIC, WIDE
+from simulations.scenarios.job_costs import JOB_COSTS
+from simulations.scenarios.jobs import TAKEOVER, TAKEOVER_ONCE
 from simulations.scenarios.partitions import HALVES, ONE_WAY, SINGLE
 from simulations.scenarios.scheduling import SCHEDULING
 
@@ -36,6 +38,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         *DIRECTORY.values(),
         WIDE,
         *SCHEDULING,
+        TAKEOVER,
+        TAKEOVER_ONCE,
+        *JOB_COSTS,
     )
 }
 """The shorter ones first."""

@@ -21,6 +21,7 @@ from meshwit.ids import PeerId
 from meshwit.peer.sched.config import SchedulerConfig
 from meshwit.peer.sched.estimates import RatePrior
 from meshwit.peer.sched.grid import STRATEGIES, GridScheduler
+from meshwit.peer.sched.nearness import Nearness
 from simulations.engine import Simulation
 from simulations.scenario import Figure, Run, Scenario
 from simulations.scheduling import Scheduler, Step, Worker
@@ -44,6 +45,8 @@ class Case(msgspec.Struct):
         slots: of each peer.
         happenings: what happens to which peer, and when.
         beats: peers give signs of life.
+        near: where data lie, and what moving costs; None where nothing is to be moved.
+        told: whether the scheduler knows that.
     """
 
     sizes: npt.NDArray[np.float64]
@@ -54,13 +57,15 @@ class Case(msgspec.Struct):
     slots: Sequence[int] = ()
     happenings: Sequence[tuple[float, int, str, float]] = ()
     beats: bool = False
+    near: Nearness | None = None
+    told: bool = True
 
 
 def play_case(case: Case, name: str, seed: int, check_each: int = 97) -> tuple[Step, Scheduler]:
     """Schedule a case by a strategy, or by `static` or `pull`."""
     simulation = Simulation(seed)
     scheduler = make_scheduler(name, case)
-    step = Step(simulation, scheduler, case.sizes, check_each=check_each)
+    step = Step(simulation, scheduler, case.sizes, check_each=check_each, near=case.near)
     workers: list[Worker] = []
     for number, (speed, score) in enumerate(zip(case.speeds, case.scores, strict=True)):
         slots = case.slots[number] if case.slots else 1
@@ -94,7 +99,8 @@ def make_scheduler(name: str, case: Case) -> Scheduler:
     if name in ("pull", "prefetch"):
         return PlainPull(count, prefetch=name == "prefetch")
     config = SchedulerConfig(beats=True, silence_min_s=1.0) if case.beats else None
-    return GridScheduler(name, count, None if case.works is None else case.works.tolist(), config=config)
+    works = None if case.works is None else case.works.tolist()
+    return GridScheduler(name, count, works, config=config, near=case.near if case.told else None)
 
 
 # --- cases -------------------------------------------------------------------------------------------------------
@@ -293,6 +299,29 @@ def slow_peer(run: Run) -> None:
             run.sample(f"{name} slower", after.makespan_s / before.makespan_s)
 
 
+def near_data(run: Run) -> None:
+    """Items whose data lie with the four by chance, most of them with the two slowest; moving takes twice as long as a
+    task. And the same by a scheduler that does not know it."""
+    for kind in ("equal", "lognormal"):
+        for strategy in STRATEGIES:
+            makespans = []
+            for told in (True, False):
+                rng = run.simulation.rng(kind)
+                case = office(rng, np.ones(300) if kind == "equal" else lognormal(rng, 300, 1.0))
+                case.near, case.told = uneven(rng, len(case.sizes), 2 * IDEAL_S * len(OFFICE) / len(case.sizes)), told
+                step, _ = play_case(case, strategy, run.simulation.seed)
+                makespans.append(step.makespan_s)
+                run.sample(f"{kind} {'known' if told else 'unknown'}", step.makespan_s / case.reference_s)
+            run.simulation.note(f"{kind} {strategy} {makespans}")
+            run.sample(f"{kind} gain", makespans[0] / makespans[1])
+
+
+def uneven(rng: random.Random, count: int, move_s: float) -> Nearness:
+    """Data of items that lie with one peer each, most with the two slowest."""
+    homes = rng.choices([PeerId(f"peer{number}") for number in range(len(OFFICE))], (1, 2, 3, 4), k=count)
+    return Nearness({item: frozenset((home,)) for item, home in enumerate(homes)}, dict.fromkeys(range(count), move_s))
+
+
 def large(run: Run) -> None:
     """A mesh of many peers of all speeds and a thousand small tasks for each; an ideal of about 40 s."""
     rng = np.random.default_rng(run.simulation.seed)
@@ -386,6 +415,18 @@ SCHEDULING: Final = (
         ),
         sizes=(5,),
         seeds=20,
+    ),
+    Scenario(
+        "grid-near-data",
+        "300 tasks whose data lie with one peer each, most with slow ones; moving takes twice as long as a task",
+        near_data,
+        tuple(
+            Figure(f"{kind} {name}", "median", "x", limit)
+            for kind in ("equal", "lognormal")
+            for name, limit in (("known", 1.7), ("unknown", None), ("gain", 0.85))
+        ),
+        sizes=(4,),
+        seeds=10,
     ),
     Scenario(
         "grid-large",

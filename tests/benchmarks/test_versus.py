@@ -53,6 +53,13 @@ def test_the_ideal_of_a_loss_has_the_rest_done_by_the_others():
     assert ideal(case, works(case, 5.0)) == pytest.approx(LOST_AT * 5.0 + rest)
 
 
+def test_the_ideal_of_a_slower_machine_has_all_go_on_at_what_they_can():
+    left = SPEEDS[0] / 4 + sum(SPEEDS[1:])
+    slowed, wrong = CASES["slowed"], CASES["wrong"]
+    assert ideal(slowed, works(slowed, 5.0)) == pytest.approx(2.5 + 2.5 * sum(SPEEDS) / left)
+    assert ideal(wrong, works(wrong, 5.0)) == pytest.approx(5.0 * sum(SPEEDS) / left)
+
+
 def test_a_row_is_the_median_of_what_ended_and_tells_what_was_lost():
     row = row_of(
         CASES["killed"], "pool", 2.0, [{"seconds": 3.0}, {"stopped": True}, {"seconds": 4.0}, {"seconds": 2.0}]

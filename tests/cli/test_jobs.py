@@ -7,7 +7,8 @@ import json
 import pytest
 
 from meshwit.cli.exit_codes import CommandError
-from meshwit.cli.explain import explain, pick_job
+from meshwit.cli.explain import explain
+from meshwit.cli.job_names import pick_job
 from meshwit.cli.jobs import jobs as jobs_command
 from meshwit.cli.jobs import peers_text
 from meshwit.peer.control.api import JobView

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from meshwit import events
 from meshwit.cli.plain_progress import PlainProgress
-from meshwit.cli.progress_state import ProgressState, estimate_text, rate_text, step_text
+from meshwit.cli.progress_state import ProgressState, estimate_text, lane_text, rate_text, step_text
 from meshwit.cli.show_progress import LiveProgress
 from meshwit.cli.terminal import duration_text, harmless, one_line
 from meshwit.lang.control import Failure
@@ -113,6 +113,7 @@ def test_steps_of_a_long_loop_do_not_pile_up():
             "A.B, item 3 (7): no such file; it runs again",
         ),
         (events.Paused(at=1), "paused"),
+        (events.LeaderChanged(at=1, leader="otter"), "otter leads the job now"),
         (events.Completed(at=1), ""),
     ],
 )
@@ -125,6 +126,54 @@ def test_a_trace_cannot_steer_the_terminal():
     assert harmless("a\tb\nc") == "a\tb\nc"
     assert one_line("a\n  b\x1b", 10) == "a b\ufffd"
     assert one_line("x" * 1000, 10) == "x" * 9 + "…"
+
+
+def test_what_other_devices_say_cannot_steer_the_terminal():
+    bad = "\x1b[2J\nx"
+    state = ProgressState()
+    told = [
+        state.fold(event)
+        for event in (
+            events.JobStarted(at=1, job=bad, workers=1),
+            events.LeaderChanged(at=1, leader=bad),
+            events.StepStarted(at=1, step=1, activity=bad, line=1, total=2),
+            events.Printed(at=1, activity=bad, item=None, worker=0, text="x"),
+            events.ItemFailed(at=1, failure=Failure(bad, activity=bad, item_text=bad), retried=False),
+        )
+    ]
+    lanes = [lane_text(events.Lane(0, "running", bad)), lane_text(events.Lane(0, bad))]
+
+    for text in (*told, *lanes, state.job, step_text(state.steps[1])):
+        assert "\x1b" not in text and "\n" not in text
+
+
+def test_when_the_leader_changes_ended_steps_stay_and_others_are_told_anew():
+    state = followed(
+        events.Progressed(at=6.0, step=0, done=10, failed=0, total=10, rate=2.0),
+        events.StepStarted(at=6.1, step=1, activity="A.B", line=4, total=5),
+        events.LeaderChanged(at=7.0, leader="otter"),
+    )
+    assert (list(state.steps), state.lanes) == ([0], ())
+
+    # The new leader counts anew.
+    state.fold(events.StepStarted(at=7.1, step=0, activity="A.B", line=4, total=5))
+    state.fold(events.Progressed(at=7.2, step=0, done=3, failed=0, total=5, rate=1.0))
+    assert [step_text(step) for step in state.steps.values()] == ["3 of 5 A.B, 1.0/s"]
+
+
+def test_a_job_that_is_found_again_may_tell_everything_twice():
+    state = followed(*FILM)
+
+    assert [step_text(step) for step in state.steps.values()] == [step_text(step) for step in followed().steps.values()]
+
+
+def test_a_log_goes_on_where_the_clock_of_a_job_went_back(capsys):
+    progress = PlainProgress(every_s=10)
+    for at in (100.0, 5.0, 6.0):
+        progress(events.StepStarted(at=at, step=0, activity="A.B", line=3, total=10))
+        progress(events.Progressed(at=at, step=0, done=4, failed=0, total=10, rate=1.0))
+
+    assert capsys.readouterr().err.splitlines() == ["4 of 10 A.B, 1.0/s"] * 2
 
 
 def test_a_log_tells_steps_now_and_then(capsys):

@@ -9,13 +9,16 @@ import threading
 import pytest
 
 from meshwit import events
+from meshwit.cli import run_by_peer
 from meshwit.cli.exit_codes import CommandError, ExitCode
+from meshwit.cli.results import RETURNED
 from meshwit.cli.run import run_script
-from meshwit.cli.run_options import RunOptions
+from meshwit.cli.run_options import RunOptions, parse_duration
+from meshwit.lang.control import Failure
 from meshwit.lang.diagnostics import Diagnostic, ScriptError
-from meshwit.outcome import JobState, Outcome
+from meshwit.outcome import JobError, JobState, Outcome
 from meshwit.peer.blobs.store import BlobStore
-from meshwit.peer.control import job_client
+from meshwit.peer.control import following, job_messages
 from meshwit.peer.control.api import PeerError
 from tests.fake_jobs import FakeJob, FakeJobs, ServedJobs
 
@@ -25,7 +28,7 @@ SCRIPT = "Job:Main(IntCollection:numbers, Blob:data = NULL) { Int:n = numbers.Co
 @pytest.fixture
 def jobs(tmp_path, monkeypatch) -> FakeJobs:
     monkeypatch.setenv("MESHWIT_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(job_client, "shared_blobs_folder", lambda: tmp_path / "blobs")
+    monkeypatch.setattr(run_by_peer, "user_folder", lambda: tmp_path / "blobs")
     made = FakeJobs(tmp_path / "blobs")
     made.on_submit = lambda job: job.end(Outcome(JobState.COMPLETED, {"n": 42}, [42], []))
     return made
@@ -125,17 +128,109 @@ def test_errors_that_only_the_peer_finds_are_shown(jobs, options, tmp_path, caps
     assert "other controllers" in told
 
 
-def test_a_peer_that_stops_ends_the_command_with_an_error(jobs, options, tmp_path):
+def test_a_peer_that_stops_ends_the_command_with_an_error_if_no_other_is_found(jobs, options, tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "WATCH_AGAIN_S", 0.2)
     begun = threading.Event()
     jobs.on_submit = lambda job: begun.set()
     with ServedJobs(tmp_path / "home", jobs) as served:
         stopping = threading.Thread(target=lambda: begun.wait(20) and served.stop())
         stopping.start()
-        with pytest.raises(CommandError, match="the peer that led the job has stopped") as told:
+        with pytest.raises(CommandError, match="the peer of this device has stopped") as told:
             run_script(options)
         stopping.join()
 
     assert told.value.code is ExitCode.FAILED
+    assert "meshwit attach a1b2c3" in told.value.hint
+
+
+def test_a_job_is_followed_on_by_another_peer_of_the_device(jobs, options, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(following, "LOOK_EVERY_S", 0.01)
+    elsewhere = FakeJobs(tmp_path / "blobs")
+
+    def end(job: FakeJob) -> None:
+        job.on_event(events.LeaderChanged(at=2.0, leader="otter"))
+        job.end(Outcome(JobState.COMPLETED, {"n": 5}, [5], []))
+
+    elsewhere.on_attach = end
+    home = tmp_path / "home"
+    begun = threading.Event()
+    jobs.on_submit = lambda job: begun.set()
+    with ServedJobs(home, jobs) as served, ServedJobs(home, elsewhere, profile="2"):
+        stopping = threading.Thread(target=lambda: begun.wait(20) and served.stop())
+        stopping.start()
+        assert run_script(options) is ExitCode.COMPLETED
+        stopping.join()
+
+    told = capsys.readouterr()
+    assert told.out == "n = 5\nreturned = 5\n"
+    for line in ("looking for the job elsewhere", "found the job again", "otter leads the job now"):
+        assert told.err.count(line) == 1
+    assert jobs.led[0].asked == []
+
+
+def test_only_what_is_asked_for_is_asked_for(jobs, options, tmp_path, capsys):
+    jobs.on_submit = lambda job: job.end(Outcome(JobState.COMPLETED, {"n": 42, "picture": 1 + 2j}, [42], []))
+    with ServedJobs(tmp_path / "home", jobs):
+        assert run_script(options._replace(only=("n",))) is ExitCode.COMPLETED
+
+    assert capsys.readouterr().out == "n = 42\n"
+    assert job_messages.RETURNED == RETURNED
+
+
+def test_a_held_job_has_failed_and_says_how_to_decide(jobs, options, tmp_path, capsys):
+    failure = Failure("did item 4 of Mail.Send run?")
+    held = Outcome(JobState.HELD, {}, [], [], JobError(failure.message, 0, failure))
+    jobs.on_submit = lambda job: job.end(held)
+    with ServedJobs(tmp_path / "home", jobs):
+        assert run_script(options) is ExitCode.FAILED
+
+    told = capsys.readouterr().err
+    assert "did item 4 of Mail.Send run?" in told
+    assert "meshwit resume a1b2c3 --again" in told and "meshwit resume a1b2c3 --skip" in told
+    assert "held after" in told
+
+
+# --- left to the mesh --------------------------------------------------------------------------------------------
+
+
+def test_a_detached_job_is_left_with_its_id_on_stdout(jobs, options, tmp_path, capsys):
+    jobs.on_submit = lambda job: None
+    detached = options._replace(detach=True, keep_s=7200.0, standbys=3)
+    with ServedJobs(tmp_path / "home", jobs):
+        assert run_script(detached) is ExitCode.COMPLETED
+        told = capsys.readouterr()
+        assert run_script(detached._replace(as_json=True, quiet=True)) is ExitCode.COMPLETED
+        assert jobs.led[0].left.wait(20)
+
+    assert told.out == "a1b2c3\n"
+    for command in ("attach", "result", "cancel"):
+        assert f"meshwit {command} a1b2c3" in told.err
+    as_json = capsys.readouterr()
+    assert (json.loads(as_json.out), as_json.err) == ({"state": "running", "id": "a1b2c3"}, "")
+    assert jobs.led[0].asked == []
+    assert (jobs.submitted[0].keep_s, jobs.submitted[0].standbys) == (7200.0, 3)
+
+
+def test_a_job_can_be_left_to_a_peer_only(options):
+    with pytest.raises(CommandError, match="no peer runs"):
+        run_script(options._replace(detach=True))
+    for alone in ({"here": True}, {"workers": 2}):
+        with pytest.raises(CommandError, match="--detach needs a peer"):
+            run_script(options._replace(detach=True, **alone))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("1.5 h", 5400), ("30min", 1800), ("12h", 43200), ("7d", 604_800), ("2W", 1209600)],
+)
+def test_durations(text, seconds):
+    assert parse_duration(text, "--keep") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "7", "-1h", "d", "1e3s", "nan d", "7 days", "400d"])
+def test_what_is_no_duration(text):
+    with pytest.raises(CommandError, match="--keep"):
+        parse_duration(text, "--keep")
 
 
 def test_a_signal_cancels_the_job_of_the_peer(jobs, options, tmp_path, capsys):

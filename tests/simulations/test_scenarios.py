@@ -17,6 +17,8 @@ from simulations.report import passed
 from simulations.runner import Task, _play_elsewhere, play
 from simulations.scenario import Run
 from simulations.scenarios import SCENARIOS
+from simulations.scenarios.job_costs import JOB_COSTS
+from simulations.scenarios.jobs import TAKEOVER, TAKEOVER_ONCE
 from simulations.scenarios.scheduling import SCHEDULING
 
 SHORT = {
@@ -41,7 +43,8 @@ SHORT = {
 
 
 def test_each_scenario_has_a_short_version():
-    assert set(SHORT) | set(DIRECTORY) | {each.name for each in SCHEDULING} == set(SCENARIOS)
+    jobs = {each.name for each in (TAKEOVER, TAKEOVER_ONCE, *JOB_COSTS)}
+    assert set(SHORT) | set(DIRECTORY) | {each.name for each in SCHEDULING} | jobs == set(SCENARIOS)
 
 
 @pytest.mark.parametrize("name", SHORT)

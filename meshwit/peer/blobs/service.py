@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import re
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar, assert_never
@@ -43,6 +43,8 @@ THREADS: Final = 3
 SEND_AGAIN_S: Final = 0.05
 SEND_TRIES_MAX: Final = 40
 EVICT_EVERY_S: Final = 10.0
+DIALS_MAX: Final = 3
+"""Peers dialled at the same time because they have a blob."""
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 T = TypeVar("T")
@@ -60,6 +62,7 @@ class BlobService:
         send: one frame to a peer; False where the link's queue is full, or there is no link.
         linked: whether there is a link to a peer now.
         misbehaved: told who broke the rules, and how.
+        dial: seeks a link to a peer that has a blob; None where nobody can be dialled.
     """
 
     def __init__(
@@ -70,11 +73,14 @@ class BlobService:
         misbehaved: Callable[[PeerId, str], None],
         settings: BlobSettings = BlobSettings(),  # noqa: B008 - frozen
         chance: random.Random | None = None,
+        dial: Callable[[PeerId], Awaitable[None]] | None = None,
     ) -> None:
         self.store = store
         self._send = send
         self._linked = linked
         self._misbehaved = misbehaved
+        self._dial = dial
+        self._dialling: set[PeerId] = set()
         self._loop = asyncio.get_running_loop()
         self._core = Exchange(chance or random.Random(), linked, settings)
         self._pool = ThreadPoolExecutor(THREADS, "blobs")
@@ -89,6 +95,7 @@ class BlobService:
         self._evict_timer: asyncio.TimerHandle | None = None
         self._evicted_at = -EVICT_EVERY_S
         self._closed = False
+        self._evict_soon()
 
     # --- fetching --------------------------------------------------------------------------------------------------
 
@@ -125,6 +132,11 @@ class BlobService:
         if known is not None:
             known.extend(peer for peer in sources if peer not in known)
             self._perform(self._core.add_sources(bytes.fromhex(hash), sources, self._loop.time()))
+            self._seek(sources)
+
+    def stored(self) -> None:
+        """Something was put into the store: it may hold too much now."""
+        self._evict_soon()
 
     def pin(self, hash: str) -> None:
         """A blob is needed: not evicted until as many `unpin`."""
@@ -144,6 +156,7 @@ class BlobService:
             async with self._slots:
                 part = await self._in_pool(PartFile(self.store, hash).load)
                 result = self._results[raw] = self._loop.create_future()
+                self._seek(self._sources[hash])
                 try:
                     self._perform(self._core.fetch(raw, size, self._sources[hash], self._loop.time(), part))
                     await result
@@ -162,6 +175,23 @@ class BlobService:
             return path
         finally:
             self.store.unpin(hash)
+
+    def _seek(self, sources: Sequence[PeerId]) -> None:
+        """Dial some of those that have what is wanted and are not linked; those that are give meanwhile."""
+        if self._dial is None or self._closed:
+            return
+        for peer in sources:
+            if len(self._dialling) >= DIALS_MAX:
+                break
+            if peer not in self._dialling and not self._linked(peer):
+                self._dialling.add(peer)
+                self._start(self._dialled(peer, self._dial))
+
+    async def _dialled(self, peer: PeerId, dial: Callable[[PeerId], Awaitable[None]]) -> None:
+        try:
+            await dial(peer)
+        finally:
+            self._dialling.discard(peer)
 
     def _fetch_over(self, hash: str) -> None:
         task = self._fetches.pop(hash)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 import os
 import tempfile
 import threading
@@ -16,13 +17,27 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meshwit.blob import Blob
 from meshwit.codec import WireType
+from meshwit.lazy import lazy_module
 
+if TYPE_CHECKING:
+    import platformdirs
+else:
+    platformdirs = lazy_module("platformdirs")  # worker processes are told a folder
+
+USER_BYTES_MAX = 20 * 10**9
+"""What a peer leaves of the blobs of its user."""
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
 _CHUNK_BYTES = 1 << 20
 _FRESH_S = 3600.0
+
+
+def user_folder() -> Path:
+    """Where all processes of a user keep the bytes of blobs, unless they are told another folder."""
+    return Path(platformdirs.user_cache_dir("meshwit", appauthor=False)) / "blobs"
 
 
 class BlobStore:
@@ -96,6 +111,13 @@ class BlobStore:
         except OSError:
             return place if place.is_file() else None
         return place
+
+    def view(self, hash: str) -> memoryview:
+        """The bytes of a blob, mapped into memory for reading. Raises OSError where they are not here."""
+        with self._place(hash).open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def part_path(self, hash: str) -> Path:
         """Where the bytes of a blob lie while they come in."""

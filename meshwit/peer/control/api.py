@@ -185,11 +185,15 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: in its script, `file`.
-        state: `running`, `paused`, `completed`, `failed` or `cancelled`.
+        state: `running`, `paused`, `completed`, `failed` or `cancelled`; `interrupted` if it has not ended and nobody
+            leads it; `held` if it has stopped with a question.
         started: seconds since 1970; `elapsed_s` ago, or until it ended.
         done: items of the Grid step that it is in, of `total`; both 0 where it is in none.
-        leader: the name of the peer that leads it.
+        leader: the name of the peer that leads it, or led it last.
         peers: by name of a peer: items that it has done.
+        standbys: the names of the peers that would lead it on.
+        submitter: the name of the peer that was asked to run it.
+        held_question: why it is held: what somebody has to do, or to decide (`to_decide`), before it goes on.
     """
 
     id: str = ""
@@ -202,6 +206,10 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     leader: str = ""
     peers: dict[str, int] = {}
     elapsed_s: float = 0.0
+    standbys: list[str] = []
+    submitter: str = ""
+    held_question: str = ""
+    to_decide: bool = False
 
 
 class PeerError(Exception):
@@ -279,6 +287,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
         roots: absolute folders that activities may read and write.
         time_limit_s: for one item.
         memory_max_bytes: for one worker process.
+        keep_s: how long its outcome is kept after its end.
+        standbys: how many peers stand by to lead it on.
     """
 
     text: str
@@ -288,26 +298,56 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     roots: tuple[Path, ...] = ()
     time_limit_s: float | None = None
     memory_max_bytes: int | None = None
+    keep_s: float = 86400.0
+    standbys: int = 2
+
+
+class JobScript(msgspec.Struct, frozen=True):
+    """What a job runs: whoever did not submit it can tell its results and faults by that.
+
+    Attributes:
+        text: of the script; `filename` is what messages call it.
+        job: its name in the script.
+    """
+
+    text: str
+    filename: str
+    job: str
 
 
 class JobRun(Protocol):
-    """A job that is led. Called in the event loop of the peer; asked for something after its end it does nothing."""
+    """A job of the mesh, led here or by another peer, as long as somebody follows it.
+
+    Called in the event loop of the peer. What changes a job may have to be asked of the peer that leads it: it raises
+    PeerError where the owner may not, or nobody leads the job. After the job's end it does nothing.
+    """
 
     @property
     def id(self) -> str:
-        """Tells it from all others."""
+        """Tells it from all others of the mesh."""
 
-    def pause(self) -> None:
+    @property
+    def script(self) -> JobScript:
+        """What it runs."""
+
+    async def pause(self) -> None:
         """Start no new task."""
 
-    def resume(self) -> None:
+    async def resume(self) -> None:
         """Start tasks again."""
 
-    def cancel(self) -> None:
+    async def cancel(self) -> None:
         """End it; `outcome` returns soon."""
 
+    def detach(self) -> None:
+        """Be told nothing more; the job goes on."""
+
     async def outcome(self) -> Outcome:
-        """What it came to, once it has ended. May be cancelled, which does not concern the job."""
+        """What it came to, once it has ended. May be cancelled, which does not concern the job.
+
+        Raises:
+            PeerError: nobody has it any more.
+        """
 
 
 class StreamRun(Protocol):
@@ -367,13 +407,39 @@ class JobsApi(Protocol):
     def plan(self, asked: Submission) -> list[str]:
         """How each Grid step would be shared out, for people; nothing is run. Raises what `submit` raises."""
 
-    def jobs(self) -> list[JobView]:
-        """Those that run and the last that ended, the newest first."""
+    async def jobs(self) -> list[JobView]:
+        """Those of the whole mesh that have not ended and the last that have, the newest first. Never raises: peers
+        that do not answer are left out."""
 
-    def explain(self, job: str, item: int | None) -> list[str]:
+    async def attach(self, job: str, on_event: Callable[[JobEvent], None]) -> JobRun:
+        """Follow a job of the mesh. Raises PeerError.
+
+        Args:
+            job: its whole id.
+            on_event: as for `submit`. Of a job that runs it is told first what its watcher needs to know:
+                `JobStarted`, and `StepStarted` for each Grid step that has not ended.
+        """
+
+    async def resume(self, job: str, again: bool | None) -> str:
+        """Lead a job on that is interrupted or held; gives its id. Raises PeerError.
+
+        Args:
+            job: its whole id.
+            again: whether what must not run twice, and may have run, is run again; if not, it has failed. None where
+                that was not decided: a job that is held stays so.
+        """
+
+    async def abandon(self, job: str) -> None:
+        """End a job that is interrupted or held, for good. Raises PeerError.
+
+        Args:
+            job: its whole id.
+        """
+
+    async def explain(self, job: str, item: int | None) -> list[str]:
         """Why a job, or one item of its Grid step, is where it is, for people. Raises PeerError.
 
         Args:
-            job: its id.
+            job: its whole id.
             item: the position in the step; None for the whole job.
         """

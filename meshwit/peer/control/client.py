@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import msgspec
 import psutil
@@ -110,12 +111,25 @@ class ControlClient:
         self._post("need", {"activities": list(activities)}, object)
 
     def jobs(self) -> list[JobView]:
-        """The jobs that the peer knows, the newest first."""
-        return self._get("jobs", list[JobView])
+        """The jobs of the mesh, the newest first."""
+        return self._get("jobs", list[JobView], LONG_TIMEOUT_S)
 
     def explain(self, job: str, item: int | None = None) -> list[str]:
         """Why a job, or one item of it, is where it is; by the id of the job."""
-        return self._post("explain", {"job": job, "item": item}, list[str])
+        return self._post("explain", {"job": job, "item": item}, list[str], LONG_TIMEOUT_S)
+
+    def pause_job(self, job: str) -> None:
+        """Start no new task of a job, by its id."""
+        self._post(f"jobs/{quote(job, safe='')}/pause", {}, object, LONG_TIMEOUT_S)
+
+    def resume_job(self, job: str, again: bool | None = None) -> str:
+        """Let a paused job go on; lead one on that is interrupted or held, deciding whether what may have run runs
+        again. Gives its id."""
+        return self._post(f"jobs/{quote(job, safe='')}/resume", {"again": again}, str, LONG_TIMEOUT_S)
+
+    def cancel_job(self, job: str) -> None:
+        """End a job, by its id."""
+        self._post(f"jobs/{quote(job, safe='')}/cancel", {}, object, LONG_TIMEOUT_S)
 
     def events(self) -> Iterator[MeshEvent | None]:
         """Events as they come, None for each sign of life between them; ends when the peer stops.

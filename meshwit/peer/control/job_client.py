@@ -1,7 +1,7 @@
 """A job that the peer of this device leads, seen from the program that wants it: started, followed, steered.
 
 A thread reads what the peer tells. Whatever ends the connection before the job has ended is told as PeerLostError;
-nothing waits for ever for a peer that is gone, and the peer cancels the job of a program that is gone.
+nothing waits for ever for a peer that is gone. The job of a program that is gone goes on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import platformdirs
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -28,9 +27,11 @@ from meshwit.peer.control.client import ControlClient, NoAnswerError, OtherVersi
 from meshwit.peer.control.job_messages import (
     MESSAGE_BYTES_MAX,
     Accepted,
+    Attach,
     Cancel,
     Ended,
     Happened,
+    NotDone,
     OpenStream,
     Pause,
     Piece,
@@ -48,10 +49,14 @@ from meshwit.peer.control.job_messages import (
 )
 
 OnEvent = Callable[[JobEvent], None]
+OnNotDone = Callable[[str, str], None]
+"""Gets why something was not done with a job, and a hint."""
 
 OPEN_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 60.0
 """Until a job is accepted: the script is compiled first, by a peer that may be busy."""
+ATTACH_TIMEOUT_S: Final = 20.0
+"""Until a job is found in the mesh."""
 PING_S: Final = 20.0
 PONG_TIMEOUT_S: Final = 60.0
 CLOSE_TIMEOUT_S: Final = 1.0
@@ -64,26 +69,43 @@ _quiet.setLevel(logging.CRITICAL)
 
 
 class PeerLostError(PeerError):
-    """The peer that led the job is gone, and what the job had come to with it."""
+    """The peer that told of the job is lost, or what it tells is of no use."""
+
+
+class PeerGoneError(PeerLostError):
+    """It is gone: another one may know the job."""
 
 
 class ArgumentsRefusedError(PeerError, ValueError):
     """The peer finds a parameter wrong."""
 
 
-def shared_blobs_folder() -> Path:
-    """Where all processes of a user keep the bytes of blobs."""
-    return Path(platformdirs.user_cache_dir("meshwit", appauthor=False)) / "blobs"
-
-
 class RemoteJob:
-    """A job that a peer leads. `close` it, or leave its block: that gives it up if it still runs."""
+    """A job that a peer tells of. `close` it, or leave its block: then nothing more is told, and the job goes on.
 
-    def __init__(self, connection: ClientConnection, job_id: str, codec: Codec, on_event: OnEvent | None) -> None:
-        self.id = job_id
+    Args:
+        connection: just after `accepted` has come.
+        accepted: which job it is.
+        codec: reads the outcome.
+        on_event: called from another thread with every event.
+        on_not_done: called from there when the job is not paused, resumed or cancelled as it should be.
+    """
+
+    def __init__(
+        self,
+        connection: ClientConnection,
+        accepted: Accepted,
+        codec: Codec,
+        on_event: OnEvent | None = None,
+        on_not_done: OnNotDone | None = None,
+    ) -> None:
+        self.id = accepted.job_id
+        self.script = accepted.script
+        """What it runs; None for one that was submitted here."""
         self._connection = connection
         self._codec = codec
         self._on_event = on_event
+        self._on_not_done = on_not_done
         self._done = threading.Event()
         self._outcome: Outcome | None = None
         self._lost: PeerError | None = None
@@ -97,7 +119,13 @@ class RemoteJob:
         self.close()
 
     def wait(self, timeout_s: float | None = None) -> Outcome | None:
-        """The outcome, or None if the job still runs after `timeout_s`. Raises PeerLostError."""
+        """The outcome, or None if the job still runs after `timeout_s`.
+
+        Raises:
+            PeerGoneError: the peer is; the job may go on.
+            PeerLostError: what it tells cannot be read.
+            PeerError: nobody has the outcome any more.
+        """
         if timeout_s is not None:
             self._done.wait(timeout_s)
         else:
@@ -108,7 +136,7 @@ class RemoteJob:
         return self._outcome
 
     def result(self) -> Outcome:
-        """The outcome, once there is one. Raises PeerLostError."""
+        """The outcome, once there is one. Raises what `wait` raises."""
         outcome = self.wait()
         assert outcome is not None
         return outcome
@@ -130,7 +158,7 @@ class RemoteJob:
         self.cancel()
 
     def close(self) -> None:
-        """Close the connection; the peer cancels what still runs. `wait` then raises, unless the job had ended."""
+        """Close the connection; the job goes on. `wait` then raises, unless the job had ended."""
         self._connection.close()
         if threading.current_thread() is not self._reader:
             self._reader.join()
@@ -146,6 +174,8 @@ class RemoteJob:
             self._outcome = self._followed()
         except ConnectionClosed as closed:
             self._lost = lost(closed)
+        except PeerError as reason:
+            self._lost = reason
         except Exception as bug:  # the values are of no type that is known here, or there is a fault on either side
             hint = "the peer may be of another version: restart it"
             self._lost = PeerLostError(f"what the peer tells of the job cannot be read: {bug}", hint)
@@ -166,8 +196,12 @@ class RemoteJob:
                         blocks.append(bytearray())
                     blocks[-1] += data
                     is_whole = last
+                case NotDone():
+                    self._tell_not_done(message)
                 case Ended():
                     return outcome_of(message, blocks, self._codec)
+                case Refused():
+                    raise PeerError(message.message, message.hint)
                 case _:
                     raise ValueError(f"{type(message).__name__} in the middle of a job")
 
@@ -180,15 +214,30 @@ class RemoteJob:
             self._on_event = None  # its fault is not the job's
             _log.exception("a watcher of a job failed and is told nothing more")
 
+    def _tell_not_done(self, told: NotDone) -> None:
+        try:
+            if self._on_not_done is not None:
+                self._on_not_done(told.message, told.hint)
+        except Exception:
+            self._on_not_done = None
+            _log.exception("a watcher of a job failed and is told nothing more")
 
-def start_job(client: ControlClient, submission: Submit, codec: Codec, on_event: OnEvent | None = None) -> RemoteJob:
+
+def start_job(
+    client: ControlClient,
+    submission: Submit,
+    codec: Codec,
+    on_event: OnEvent | None = None,
+    on_not_done: OnNotDone | None = None,
+) -> RemoteJob:
     """Have a peer lead a job.
 
     Args:
         client: of the peer.
-        submission: see `submission_of`.
+        submission: see `asked_of`.
         codec: reads the outcome.
-        on_event: called from another thread with every event.
+        on_event: see `RemoteJob`.
+        on_not_done: see `RemoteJob`.
 
     Raises:
         OtherVersionError: the peer leads no jobs; nothing was started.
@@ -202,7 +251,26 @@ def start_job(client: ControlClient, submission: Submit, codec: Codec, on_event:
         told = answer(connection, submission)
         if not isinstance(told, Accepted):
             raise refused(told, submission)
-        return RemoteJob(connection, told.job_id, codec, on_event)
+        return RemoteJob(connection, told, codec, on_event, on_not_done)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def attach_job(
+    client: ControlClient,
+    attach: Attach,
+    codec: Codec,
+    on_event: OnEvent | None = None,
+    on_not_done: OnNotDone | None = None,
+) -> RemoteJob:
+    """Follow a job of the mesh, by a peer that need not lead it. Arguments and what is raised as for `start_job`."""
+    connection = opened(client)
+    try:
+        told = answer(connection, attach, ATTACH_TIMEOUT_S)
+        if not isinstance(told, Accepted):
+            raise refused(told)
+        return RemoteJob(connection, told, codec, on_event, on_not_done)
     except BaseException:
         connection.close()
         raise
@@ -231,8 +299,10 @@ def asked_of(
     roots: Sequence[Path] = (),
     time_limit_s: float | None = None,
     memory_max_bytes: int | None = None,
+    **more: Any,
 ) -> Any:
-    """The first message. `arguments` are bound already; relative `roots` are of this process' folder.
+    """The first message. `arguments` are bound already; relative `roots` are of this process' folder; `more` are the
+    fields that only `kind` has.
 
     Raises:
         CodecError: an argument cannot cross.
@@ -247,6 +317,7 @@ def asked_of(
         roots=[str(root.absolute()) for root in roots],
         time_limit_s=time_limit_s,
         memory_max_bytes=memory_max_bytes,
+        **more,
     )
 
 
@@ -292,7 +363,9 @@ def _not_opened(refusal: InvalidStatus) -> PeerError:
     return NoAnswerError(message, hint) if status == 401 else PeerError(message, hint)
 
 
-def answer(connection: ClientConnection, asked: Submit | Plan | OpenStream) -> ToClient:
+def answer(
+    connection: ClientConnection, asked: Submit | Attach | Plan | OpenStream, timeout_s: float = ANSWER_TIMEOUT_S
+) -> ToClient:
     """What the peer says to the first message. Raises PeerLostError and ArgumentsRefusedError."""
     message = encode(asked)
     if len(message) > MESSAGE_BYTES_MAX:
@@ -300,10 +373,11 @@ def answer(connection: ClientConnection, asked: Submit | Plan | OpenStream) -> T
         raise ArgumentsRefusedError(f"the parameters take {len(message):,} bytes, at most {MESSAGE_BYTES_MAX:,}", hint)
     try:
         connection.send(message)
-        return received(connection, ANSWER_TIMEOUT_S)
+        return received(connection, timeout_s)
     except TimeoutError:
         hint = "it may be very busy"
-        raise PeerLostError(f"the peer has not started the job within {ANSWER_TIMEOUT_S:g} s", hint) from None
+        done = "found" if isinstance(asked, Attach) else "started"
+        raise PeerLostError(f"the peer has not {done} the job within {timeout_s:g} s", hint) from None
     except ConnectionClosed as closed:
         raise lost(closed) from None
 
@@ -335,9 +409,7 @@ def lost(closed: ConnectionClosed) -> PeerLostError:
     """Why a connection ended before it should."""
     told = closed.rcvd
     if closed.sent is not None and closed.sent.code == 1011 and closed.rcvd_then_sent is not True:
-        return PeerLostError(
-            "the peer that led the job does not answer any more", "see whether it runs: meshwit doctor"
-        )
+        return PeerGoneError("the peer of this device does not answer any more", "see whether it runs: meshwit doctor")
     if told is not None and told.code in (1007, 1008, 1009, 1011) and told.reason:
-        return PeerLostError(f"the peer gave the job up: {told.reason}")
-    return PeerLostError("the peer that led the job has stopped", "start it again: meshwit up")
+        return PeerLostError(f"the peer broke it off: {told.reason}")
+    return PeerGoneError("the peer of this device has stopped", "start it again: meshwit up")

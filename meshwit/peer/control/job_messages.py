@@ -1,8 +1,9 @@
 """What crosses the WebSocket of a job, as MessagePack: its start, its events, its outcome.
 
-The client speaks first: `Submit` or `Plan`. A submitted job is answered with `Accepted`, then told by `Happened` as it
-goes, and ends with its outcome: `Piece`s, then `Ended`. Large values are cut into pieces, so that no outcome is too
-large for a message. Whoever closes the connection before `Ended` gives the job up.
+The client speaks first: `Submit`, `Attach` or `Plan`. A job is answered with `Accepted`, then told by `Happened` as it
+goes, and ends with its outcome: `Piece`s, then `Ended`; or with `Refused` where nobody has its outcome any more. Large
+values are cut into pieces, so that no outcome is too large for a message. Whoever closes the connection before that is
+told no more; the job goes on.
 
 A stream begins with `OpenStream`; then `Items` go one way and `Outcomes` the other, until after `CloseStream` all have
 theirs and `StreamEnded` says so.
@@ -20,6 +21,7 @@ from meshwit.events import JobEvent
 from meshwit.lang.diagnostics import Diagnostic
 from meshwit.lang.text import short_text
 from meshwit.outcome import JobError, JobState, Outcome
+from meshwit.peer.control.api import JobScript
 from meshwit.peer.job.steps import TaskFault
 
 MESSAGE_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -27,6 +29,8 @@ PIECE_BYTES: Final = 4 * 1024 * 1024
 TEXT_CHARS: Final = 200
 """Of a value that only its text stands for."""
 
+RETURNED: Final = "returned"
+"""Stands for what `Return` sent, where results are asked for by name."""
 UNACKNOWLEDGED_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of a stream's items; one message may exceed it."""
 
@@ -57,7 +61,24 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submit(Asked, frozen=True, kw_only=True, tag="submit"):
-    """Lead this job."""
+    """Lead this job.
+
+    Attributes:
+        keep_s: how long its outcome is kept after its end.
+        standbys: how many peers stand by to lead it on.
+        only: see `wanted`.
+    """
+
+    keep_s: float = 86400.0
+    standbys: int = 2
+    only: list[str] | None = None
+
+
+class Attach(msgspec.Struct, frozen=True, kw_only=True, tag="attach"):
+    """Tell of this job of the mesh from now on, by its whole id; `only` as `wanted` has it. First message."""
+
+    job: str
+    only: list[str] | None = None
 
 
 class Plan(Asked, frozen=True, kw_only=True, tag="plan"):
@@ -107,18 +128,27 @@ class CloseStream(msgspec.Struct, frozen=True, tag="close_stream"):
     """No more items will come."""
 
 
-ToPeer: TypeAlias = Submit | Plan | Pause | Resume | Cancel | OpenStream | Items | CloseStream
+ToPeer: TypeAlias = Submit | Attach | Plan | Pause | Resume | Cancel | OpenStream | Items | CloseStream
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
-    """The job is led; of a stream, `slots` tasks of it may run at the same time."""
+    """The job is led; of a stream, `slots` tasks of it may run at the same time. `script` is told for `Attach`."""
 
     job_id: str
     slots: int = 0
+    script: JobScript | None = None
+
+
+class NotDone(msgspec.Struct, frozen=True, tag="not_done"):
+    """`Pause`, `Resume` or `Cancel` was not done, and why; the job goes on."""
+
+    message: str
+    hint: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """It is not: the peer cannot, the script has errors (`diagnostics`), or a parameter is wrong. Last message."""
+    """It is not: the peer cannot, the script has errors (`diagnostics`), or a parameter is wrong. Of a job that was
+    accepted: its outcome cannot be had. Last message."""
 
     message: str
     hint: str = ""
@@ -169,7 +199,7 @@ class StreamEnded(msgspec.Struct, frozen=True, tag="stream_ended"):
     why: str = ""
 
 
-ToClient: TypeAlias = Accepted | Refused | Planned | Happened | Piece | Ended | Outcomes | StreamEnded
+ToClient: TypeAlias = Accepted | NotDone | Refused | Planned | Happened | Piece | Ended | Outcomes | StreamEnded
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _TO_PEER: Final[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(ToPeer)
@@ -222,13 +252,30 @@ def happened(event: JobEvent) -> bytes:
 
 def event_of(message: Happened) -> JobEvent | None:
     """The event; None for one that this version does not know."""
+    return decode_event(message.event)
+
+
+def decode_event(data: bytes | msgspec.Raw) -> JobEvent | None:
+    """An event that `encode` gave; None for one that this version does not know."""
     try:
-        return _EVENT.decode(message.event)
-    except msgspec.DecodeError:
+        return _EVENT.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
 # --- outcomes ----------------------------------------------------------------------------------------------------
+
+
+def wanted(outcome: Outcome, only: Sequence[str] | None) -> Outcome:
+    """The outcome with no other values than those of these names, `RETURNED` among them; with all for None."""
+    if only is None:
+        return outcome
+    return msgspec.structs.replace(
+        outcome,
+        variables={name: value for name, value in outcome.variables.items() if name in only},
+        returned=outcome.returned if RETURNED in only else [],
+        partial={name: items for name, items in outcome.partial.items() if name in only},
+    )
 
 
 def outcome_messages(outcome: Outcome, codec: Codec) -> Iterator[bytes]:

@@ -45,8 +45,15 @@ class Outbox:
                 key = "lanes"
             case _:
                 key = next(self._numbers)
+        self._put(key, happened(event))
+
+    def say(self, message: bytes) -> None:
+        """Have a message told in its turn, as `put` does an event."""
+        if not self._ended:
+            self._put(next(self._numbers), message)
+
+    def _put(self, key: object, message: bytes) -> None:
         self._bytes -= len(self._waiting.pop(key, b""))
-        message = happened(event)
         self._waiting[key] = message
         self._bytes += len(message)
         if self._bytes > self.bytes_max:

@@ -1,7 +1,8 @@
-"""One job over one WebSocket: led as long as somebody holds the other end.
+"""One job over one WebSocket: told to whoever holds the other end.
 
-Reads what the client wants of its job and writes what happens, at the same time. The job is cancelled when the
-connection ends before it, for whatever reason: closed, reset, silent, too slow, or the server stops.
+Reads what the client wants of its job and writes what happens, at the same time. When the connection ends before the
+job, for whatever reason (closed, reset, silent, too slow, or the server stops), nothing more is told, and the job goes
+on.
 """
 
 from __future__ import annotations
@@ -9,31 +10,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from meshwit.codec import CodecError
 from meshwit.lang.diagnostics import ScriptError
-from meshwit.peer.control.api import JobRun, JobsApi, PeerError, Submission
+from meshwit.peer.control.api import JobRun, JobsApi, JobScript, PeerError, Submission
 from meshwit.peer.control.guard import Receive, Scope, Send
 from meshwit.peer.control.job_messages import (
     Accepted,
     Asked,
+    Attach,
     Cancel,
+    NotDone,
     OpenStream,
     Pause,
     Plan,
     Planned,
     Refused,
     Resume,
+    Submit,
     ToPeer,
     decode_to_peer,
     encode,
     outcome_messages,
+    wanted,
 )
 from meshwit.peer.control.job_outbox import Outbox, ReaderTooSlow
 from meshwit.peer.control.stream_socket import StreamMisused, Told, serve_stream
@@ -44,6 +49,11 @@ ENDED: Final = 1000
 NOT_UNDERSTOOD: Final = 1007
 NOT_NOW: Final = 1008
 BUG: Final = 1011
+
+STEER_TIMEOUT_S: Final = 15.0
+"""For the peer that leads the job, elsewhere perhaps, to do what it is asked to."""
+KEEP_MAX_S: Final = 366 * 86400.0
+STANDBYS_MAX: Final = 16
 
 
 class SocketLimits(Protocol):
@@ -73,6 +83,15 @@ class _Wrong(Exception):  # noqa: N818  it is an answer
         super().__init__(why)
         self.code = code
         self.why = why
+
+
+class _Telling(NamedTuple):
+    """A job on its way to a client: with what it runs where that is to be told, and the results that it wants."""
+
+    job: JobRun
+    outbox: Outbox
+    script: JobScript | None
+    only: list[str] | None
 
 
 class JobSocket:
@@ -112,20 +131,29 @@ class JobSocket:
         if isinstance(asked, OpenStream):
             await self._stream(asked, receive, send)
             return
-        if not isinstance(asked, Asked):
+        if not isinstance(asked, Asked | Attach):
             raise _Wrong(NOT_UNDERSTOOD, "first a job is submitted")
         outbox = Outbox(self.limits.waiting_bytes_max)
         try:
-            submission = self._submission(asked)
-            if isinstance(asked, Plan):
-                await self._send(send, encode(Planned(self.jobs.plan(submission))))
-                return
-            job = self.jobs.submit(submission, outbox.put)
+            job = await self._job(asked, outbox)
         except Exception as reason:
             await self._send(send, encode(_refusal(reason)))
             return
-        async with self._led(job, outbox, receive) as reading:
-            await self._tell(job, outbox, send, reading)
+        if isinstance(job, Planned):
+            await self._send(send, encode(job))
+            return
+        only = asked.only if isinstance(asked, Submit | Attach) else None
+        script = job.script if isinstance(asked, Attach) else None
+        async with self._followed(job, outbox, receive) as reading:
+            await self._tell(_Telling(job, outbox, script, only), send, reading)
+
+    async def _job(self, asked: Asked | Attach, outbox: Outbox) -> JobRun | Planned:
+        """What the client wants to be told of. Raises what the peer has against it."""
+        if isinstance(asked, Attach):
+            return await self.jobs.attach(asked.job, outbox.put)
+        if isinstance(asked, Plan):
+            return Planned(self.jobs.plan(self._submission(asked)))
+        return self.jobs.submit(self._submission(asked), outbox.put)
 
     async def _stream(self, asked: OpenStream, receive: Receive, send: Send) -> None:
         told = Told()
@@ -148,7 +176,7 @@ class JobSocket:
             raise CodecError("the arguments are no list")
         if not all(root.is_absolute() for root in roots):
             raise PeerError("the folders of a job must be absolute", f"not {', '.join(asked.roots)}")
-        return Submission(
+        submission = Submission(
             text=asked.text,
             filename=asked.filename,
             job=asked.job,
@@ -157,24 +185,27 @@ class JobSocket:
             time_limit_s=asked.time_limit_s,
             memory_max_bytes=asked.memory_max_bytes,
         )
+        if not isinstance(asked, Submit):
+            return submission
+        keep_s = min(max(0.0, asked.keep_s), KEEP_MAX_S)
+        standbys = min(max(0, asked.standbys), STANDBYS_MAX)
+        return msgspec.structs.replace(submission, keep_s=keep_s, standbys=standbys)
 
     @contextlib.asynccontextmanager
-    async def _led(self, job: JobRun, outbox: Outbox, receive: Receive) -> AsyncIterator[asyncio.Task[None]]:
-        """Reads meanwhile what the client wants; gives the job up if the block is left before the job has ended."""
-        reading = asyncio.create_task(_obey(job, receive))
+    async def _followed(self, job: JobRun, outbox: Outbox, receive: Receive) -> AsyncIterator[asyncio.Task[None]]:
+        """Reads meanwhile what the client wants; nothing more is told of the job afterwards."""
+        reading = asyncio.create_task(_obey(job, outbox, receive))
         try:
             yield reading
-        except BaseException:
-            outbox.end()
-            job.cancel()
-            raise
         finally:
+            outbox.end()
+            job.detach()
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
 
-    async def _tell(self, job: JobRun, outbox: Outbox, send: Send, reading: asyncio.Task[None]) -> None:
+    async def _tell(self, told: _Telling, send: Send, reading: asyncio.Task[None]) -> None:
         """All that happens, then the outcome. Raises what ends it before."""
-        telling = asyncio.create_task(self._tell_all(job, outbox, send))
+        telling = asyncio.create_task(self._tell_all(told, send))
         try:
             await asyncio.wait((telling, reading), return_when=asyncio.FIRST_COMPLETED)
             # Reading ends by raising only. It may have read that the client closed after it was told everything.
@@ -183,16 +214,18 @@ class JobSocket:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
 
-    async def _tell_all(self, job: JobRun, outbox: Outbox, send: Send) -> None:
-        await self._send(send, encode(Accepted(job.id)))
-        ending = asyncio.create_task(job.outcome())
-        ending.add_done_callback(lambda _: outbox.end())
+    async def _tell_all(self, told: _Telling, send: Send) -> None:
+        await self._send(send, encode(Accepted(told.job.id, script=told.script)))
+        ending = asyncio.create_task(told.job.outcome())
+        ending.add_done_callback(lambda _: told.outbox.end())
         try:
-            while (message := await outbox.next()) is not None:
+            while (message := await told.outbox.next()) is not None:
                 await self._send(send, message)
-            messages = outcome_messages(await ending, self.jobs.codec)
+            messages = outcome_messages(wanted(await ending, told.only), self.jobs.codec)
             while (piece := await asyncio.to_thread(_next, messages)) is not None:
                 await self._send(send, piece)
+        except PeerError as reason:
+            await self._send(send, encode(Refused(reason.message, reason.hint)))
         except (OSError, ReaderTooSlow, TimeoutError, asyncio.CancelledError):
             raise
         except Exception as bug:
@@ -213,18 +246,32 @@ def _next(messages: Iterator[bytes]) -> bytes | None:
     return next(messages, None)
 
 
-async def _obey(job: JobRun, receive: Receive) -> None:
+async def _obey(job: JobRun, outbox: Outbox, receive: Receive) -> None:
     """Do with the job what the client says; ends by raising _Gone or _Wrong."""
     while True:
         match await _received(receive):
             case Pause():
-                job.pause()
+                await _steer(job.pause, outbox)
             case Resume():
-                job.resume()
+                await _steer(job.resume, outbox)
             case Cancel():
-                job.cancel()
+                await _steer(job.cancel, outbox)
             case _:
                 raise _Wrong(NOT_UNDERSTOOD, "there is a job already")
+
+
+async def _steer(deed: Callable[[], Awaitable[None]], outbox: Outbox) -> None:
+    """Have the job do something; what is against it is told, and ends nothing."""
+    try:
+        async with asyncio.timeout(STEER_TIMEOUT_S):
+            await deed()
+    except PeerError as reason:
+        outbox.say(encode(NotDone(reason.message, reason.hint)))
+    except TimeoutError:
+        outbox.say(encode(NotDone("the peer that leads the job does not answer", "see who leads it: meshwit jobs")))
+    except Exception as bug:
+        _log.exception("a job cannot be steered")
+        outbox.say(encode(NotDone(f"bug in meshwit: {type(bug).__name__}: {bug}")))
 
 
 async def _received(receive: Receive) -> ToPeer:

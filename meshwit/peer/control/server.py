@@ -32,6 +32,7 @@ from meshwit.peer.control.api import InviteKind, JobsApi, PeerApi, PeerError
 from meshwit.peer.control.guard import Guard, RequestRefused, Scope, answer_error, error_body
 from meshwit.peer.control.job_messages import MESSAGE_BYTES_MAX
 from meshwit.peer.control.job_socket import JobSocket
+from meshwit.peer.control.job_steering import cancel_job, pause_job, resume_job
 from meshwit.peer.control.stream import EventStream
 
 _log = logging.getLogger(__name__)
@@ -58,9 +59,9 @@ class ControlLimits(msgspec.Struct, frozen=True, kw_only=True):
         close_timeout_s: how long running requests may go on when the server closes.
         message_timeout_s: from the opening of a job's WebSocket until its first message is there.
         message_bytes_max: of a message on it.
-        waiting_bytes_max: events of a job that wait for one slow reader; beyond, it is cut off and its job cancelled.
+        waiting_bytes_max: events of a job that wait for one slow reader; beyond, it is cut off.
         ping_s: how often the client of a job is asked for a sign of life.
-        pong_timeout_s: how long that may take; too low, and a laptop that is busy loses its job.
+        pong_timeout_s: how long that may take; too low, and a laptop that is busy loses sight of its job.
     """
 
     connections_max: int = 32
@@ -99,6 +100,10 @@ class _Need(msgspec.Struct):
 class _Explain(msgspec.Struct):
     job: str
     item: int | None = None
+
+
+class _Resume(msgspec.Struct):
+    again: bool | None = None
 
 
 class _Nothing(msgspec.Struct):
@@ -188,6 +193,9 @@ class ControlServer:
             routes += [
                 _get("jobs", lambda: jobs.jobs()),
                 _post("explain", _Explain, lambda asked: jobs.explain(asked.job, asked.item)),
+                _steer("pause", _Nothing, lambda job, asked: pause_job(jobs, job)),
+                _steer("resume", _Resume, lambda job, asked: resume_job(jobs, job, asked.again)),
+                _steer("cancel", _Nothing, lambda job, asked: cancel_job(jobs, job)),
                 WebSocketRoute("/v1/jobs/run", JobSocket(jobs, self.limits, self._cut_connection)),
             ]
         application = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
@@ -231,12 +239,21 @@ def _get(name: str, call: Callable[[], Any]) -> Route:
 
 
 def _post(name: str, form: type[A], call: Callable[[A], Any]) -> Route:
+    return _taking(name, form, lambda _request, asked: call(asked))
+
+
+def _steer(deed: str, form: type[A], call: Callable[[str, A], Any]) -> Route:
+    """What is done with one job, by its id."""
+    return _taking(f"jobs/{{job}}/{deed}", form, lambda request, asked: call(request.path_params["job"], asked))
+
+
+def _taking(name: str, form: type[A], call: Callable[[Request, A], Any]) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
             asked = msgspec.json.decode(await request.body() or b"{}", type=form)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return _error(400, f"the body is not what /v1/{name} takes: {error}")
-        return await _answered(lambda: call(asked))
+        return await _answered(lambda: call(request, asked))
 
     return Route(f"/v1/{name}", endpoint, methods=["POST"])
 

@@ -129,6 +129,8 @@ class Worker:
         threading.Thread(target=self._read, name="meshwit-pipe", daemon=True).start()
         versions = {"python": platform.python_version(), "msgspec": msgspec.__version__}
         self._send(Ready(os.getpid(), versions))
+        with contextlib.suppress(Exception):  # the first step will tell
+            self._import_loader()
         while True:
             work = self._queue.get()
             if isinstance(work, _RunState):
@@ -193,14 +195,19 @@ class Worker:
         cells[progress.LOADING_STEP] = prepare.step
         cells[progress.LOADING] = 1
         try:
-            if self._load is None or self._codec is None:
-                unbuffer_c_stdout()
-                self._load = _named(self._config.loader)
-                self._codec = self._make_codec()
-            self._steps[prepare.step] = self._load(self._decode(prepare.program, inline))
+            load = self._load or self._import_loader()
+            self._steps[prepare.step] = load(self._decode(prepare.program, inline))
         except BaseException as error:
             self._steps[prepare.step] = _failure("unloadable", error)
         cells[progress.LOADING] = 0
+
+    def _import_loader(self) -> Callable[[Any], Callable[[Any], Any]]:
+        """What every step needs: imported before the first one comes, which would wait for it."""
+        unbuffer_c_stdout()
+        load: Callable[[Any], Callable[[Any], Any]] = _named(self._config.loader)
+        self._codec = self._make_codec()
+        self._load = load
+        return load
 
     def _make_codec(self) -> Codec:
         config = self._config
@@ -262,7 +269,7 @@ class Worker:
             value = None
             started, now = now, clock()
             add_seconds((now - started) * 1e-9)
-            if now - flushed >= FLUSH_NS:
+            if now - flushed >= FLUSH_NS and position + 1 < state.stop:  # the last goes with the end of the run
                 self._flush(state)
                 flushed = now = clock()
 

@@ -10,7 +10,9 @@ import msgspec
 from meshwit.events import JobEvent
 from meshwit.ids import PeerId
 from meshwit.lang import program as ir
+from meshwit.lang.control import Failure
 from meshwit.lang.wishes import Path
+from meshwit.peer.job.journal import Known
 from meshwit.peer.job.steps import StepSettings, TaskFault
 
 
@@ -22,6 +24,10 @@ class PrepareStep(msgspec.Struct, frozen=True):
     task: ir.Expression
     captured: list[Any]
     settings: StepSettings
+    path: Path = ()
+    since: int = 0
+    adopted: list[tuple[int, int]] = []
+    """Batches that the peer holds already: their numbers with the leader before, and with this one."""
 
 
 class Assign(msgspec.Struct, frozen=True):
@@ -93,10 +99,57 @@ class Deliver(msgspec.Struct, frozen=True):
     outcomes: list[tuple[int, Any | TaskFault]]
 
 
+class KeepAnswer(msgspec.Struct, frozen=True):
+    """Record the answer to a wish: its value, or why it failed. `since` as in `succession.records`."""
+
+    path: Path
+    since: int
+    known: Known
+
+
+class KeepResults(msgspec.Struct, frozen=True):
+    """Record results of items of a Grid step; all of them came in one report of that peer unless it is empty."""
+
+    path: Path
+    since: int
+    step: int
+    peer: PeerId
+    numbers: Sequence[int]
+    values: Sequence[Any]
+
+
+class KeepConcluded(msgspec.Struct, frozen=True):
+    """Record that a Grid step has ended; its results have been recorded."""
+
+    path: Path
+    since: int
+    failure: Failure | None = None
+
+
+class KeepIntent(msgspec.Struct, frozen=True):
+    """Record, so that it outlives this leader, that items which must not run twice go to a peer; answered by
+    `JobLeader.intended`, and only then they go."""
+
+    path: Path
+    since: int
+    step: int
+    peer: PeerId
+    numbers: Sequence[int]
+
+
+class KeepSleep(msgspec.Struct, frozen=True):
+    """Record that a wait ends `until` seconds after the start of the job."""
+
+    path: Path
+    since: int
+    until: float
+
+
 class JobEnded(msgspec.Struct, frozen=True):
     """The job has its outcome."""
 
 
+Keep: TypeAlias = KeepAnswer | KeepResults | KeepConcluded | KeepIntent | KeepSleep
 Effect: TypeAlias = (
-    PrepareStep | Assign | AskForItems | DropItems | EndStep | StepOver | RunInline | Emit | Deliver | JobEnded
+    PrepareStep | Assign | AskForItems | DropItems | EndStep | StepOver | RunInline | Emit | Deliver | JobEnded | Keep
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 from meshwit.lang import program as ir
 from meshwit.lang.wishes import StepWish
+from meshwit.peer.sched.nearness import Nearness
 
 
 class Guesses:
@@ -22,6 +23,10 @@ class Guesses:
 
     def batch_items_max(self, items: Sequence[Any]) -> int | None:
         """Items that one message should hold at most, by their size; None for the usual number."""
+        return None
+
+    def near(self, items: Sequence[Any]) -> Nearness | None:
+        """Where the data of items lie; None where that is not known, or does not matter."""
         return None
 
 

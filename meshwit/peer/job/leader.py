@@ -12,38 +12,31 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from meshwit import events
 from meshwit.ids import PeerId
 from meshwit.lang import program as ir
-from meshwit.lang.arrows import activities_in
 from meshwit.lang.control import Failure
 from meshwit.lang.interpreter import Interpreter, State
 from meshwit.lang.limits import DEFAULT_LIMITS, JobLimits
 from meshwit.lang.offer import Activity
 from meshwit.lang.text import short_text
-from meshwit.lang.wishes import CallWish, Path, Request, SleepWish, StepWish, Tracing, Withdrawal
+from meshwit.lang.wishes import CallWish, Path, Request, SleepWish, StepWish, Tracing, Wish, Withdrawal
 from meshwit.outcome import JobState
-from meshwit.peer.job.effects import Effect, Emit, JobEnded, RunInline
-from meshwit.peer.job.guesses import Guesses, expected_works
+from meshwit.peer.job.any_leader import Leader
+from meshwit.peer.job.early import HeldBatch
+from meshwit.peer.job.effects import Effect, JobEnded, RunInline
+from meshwit.peer.job.guesses import Guesses
 from meshwit.peer.job.journal import Journal, Known
+from meshwit.peer.job.keeping import Keeping
+from meshwit.peer.job.making import activities_of, call_step, grid_step
 from meshwit.peer.job.partial import partial_results
-from meshwit.peer.job.progress import StepProgress
-from meshwit.peer.job.settings import call_settings, step_settings
-from meshwit.peer.job.spreading import Spreading
-from meshwit.peer.job.steps import StepRun, StepSettings, TaskFault
+from meshwit.peer.job.questions import SKIPPED, Question, asked_of, held_by, kept_away
+from meshwit.peer.job.reporting import Reporting
+from meshwit.peer.job.steps import Recorded, StepRun, StepSettings, TaskFault
 from meshwit.peer.job.workers import Owner, Worker, nobody_runs
 
-REPORT_INTERVAL_S = 0.1
-"""Progress is told at most so often."""
-EXPLAINED_MAX = 16
-"""Grid steps of which is remembered why items ran where they did: their books take some ten bytes an item."""
-LEFT_OUT_MAX = 32
-"""Peers named that were left out of a step."""
 
-
-class JobLeader:
+class JobLeader(Leader):
     """Leads one job.
 
     Args:
@@ -56,6 +49,13 @@ class JobLeader:
         defaults: settings of steps that the script does not set.
         guesses: what is believed of items.
         owners: the controller of each activity here, by the activity's name.
+        kept: what becomes known is handed out for recording, since the job is to outlive this leader.
+        id: what people call the job by.
+        away: where the files are that it may work on, if not on this device.
+
+    Attributes:
+        keeping: what is handed out for recording.
+        questions: about items, that a person has to answer; where the job ended as HELD.
     """
 
     def __init__(
@@ -72,129 +72,119 @@ class JobLeader:
         journal: Journal | None = None,
         guesses: Guesses | None = None,
         owners: Mapping[str, Owner] | None = None,
+        kept: bool = False,
+        id: str = "JOB",
+        away: str = "",
     ) -> None:
+        super().__init__(workers=workers, peer=peer, owners=owners)
         self.program = program
-        self.state = JobState.RUNNING
         self.journal = journal or Journal()
-        self.trace: list[str] = []
-        self.failure: Failure | None = None
-        self.paused = False
-        self.explanations: dict[int, StepRun] = {}
-        """Grid steps of the job by their place in it: the latest ones, for whoever asks why."""
         self._interpreter = Interpreter(program, job, arguments, limits=limits)
         self._numbers = numbers
-        self._peer = peer
         self._limits = limits
         self._defaults = defaults
         self._guesses = guesses or Guesses()
         self._by_path: dict[Path, int] = {}
         self._sleeping: list[tuple[float, int, Path]] = []
-        self._slept: dict[Path, float] = {}
+        self._asleep: set[Path] = set()
+        self._made: dict[Path, tuple[Wish, int]] = {}
         self._withdrawn: set[Path] = set()
-        self._step_count = itertools.count(1)
-        self._progress: dict[int, StepProgress] = {}
-        self._started = 0.0
-        self._report_due: float | None = None
-        self._statement_line = 0
-        self._effects: list[Effect] = []
-        self._spreading = Spreading(self._effects, owners or {})
-        for worker in workers:
-            self._spreading.joined(worker, 0.0)
+        self._reporting = Reporting(program, self._tell, self.elapsed, self._name_of)
         self._spreading.lost = lambda step, faults: self._lost.append((step, faults))
         self._steps = self._spreading.steps
         self._lost: list[tuple[StepRun, dict[int, TaskFault]]] = []
+        self.keeping = self._spreading.keeping = Keeping(self._effects, on=kept)
+        self.questions: list[Question] = []
+        self._early = self._spreading.early
+        self._id, self._away = id, away
+        self._begun = self._only_replays = False
 
     # --- what the shell calls ----------------------------------------------------------------------------------
 
-    def start(self, now: float) -> list[Effect]:
-        """Begin."""
-        self._started = now
-        job = self._interpreter.job.name
-        slots = sum(worker.slots for worker in self._spreading.workers.values())
-        self._tell(events.JobStarted(at=0.0, job=job, workers=slots))
+    def start(self, now: float, elapsed: float = 0.0) -> list[Effect]:
+        """Begin; or go on, after so many seconds under other leaders."""
+        self._begun = True
+        self._tell_started(self._interpreter.job.name, now, elapsed)
         return self._go_on(now)
+
+    def replay(self, now: float) -> None:
+        """Run the script as far as the journal knows the answers, and do nothing else."""
+        self._only_replays = True
+        self.start(now)
+        while self.wants_turn:
+            self.turn(now)
+
+    def step_down(self, now: float) -> None:
+        """Another peer leads the job: nothing is asked for, told or recorded any more, and its state stays."""
+        self.stepped_down = True
+        self._steps.clear()
+        self._by_path.clear()
+        self._forget()
+        self._taken()
 
     @property
     def wants_turn(self) -> bool:
         """Whether `turn` has something to do: the script ran long without a wish and let others go first."""
-        return self.state is JobState.RUNNING and not self.paused and self._interpreter.ready
+        return self._runs and self._interpreter.ready
 
     def turn(self, now: float) -> list[Effect]:
         """Go on where the script let others go first."""
         return self._go_on(now)
 
-    def worker_joined(self, worker: Worker, now: float) -> list[Effect]:
-        """A peer offers to work, or what it can do has changed."""
-        self._spreading.joined(worker, now)
-        return self._after(now)
-
-    def worker_left(self, peer: PeerId, now: float) -> list[Effect]:
-        """A peer is gone."""
-        self._spreading.left(peer, now)
-        return self._after(now)
-
-    def granted(self, step: int, peer: PeerId, slots: int, now: float) -> list[Effect]:
-        """A peer says how many slots a step has there."""
-        self._spreading.granted(step, peer, slots, now)
-        return self._after(now)
-
-    def begun(self, step: int, peer: PeerId, batches: Iterable[int], now: float) -> list[Effect]:
-        """A peer began with batches."""
-        self._spreading.begun(step, peer, batches, now)
-        return self._after(now)
-
-    def given_back(self, step: int, peer: PeerId, items: Sequence[int], now: float) -> list[Effect]:
-        """A peer gave items back that it had not begun."""
-        self._spreading.given_back(step, peer, items, now)
-        return self._after(now)
-
-    def heard(self, peer: PeerId, now: float) -> list[Effect]:
-        """A peer lives."""
-        self._spreading.heard(peer, now)
-        return self._after(now)
-
     def refused(self, step: int, peer: PeerId, why: str, now: float) -> list[Effect]:
         """A peer does not run a step, for a reason of its own."""
         running = self._steps.get(step)
         if running is not None and self._spreading.refused(step, peer, why, now):
-            self._tell_left_out(running, now)
-            if not running.workers and not running.ended:
+            self._reporting.left_out(running, now)
+            if not (running.workers or running.away or running.ended):
                 self._nobody_left(running, why, now)
                 return self._go_on(now)
         return self._after(now)
 
-    def results(
-        self,
-        number: int,
-        peer: PeerId,
-        numbers: Sequence[int],
-        values: Sequence[Any],
-        seconds: Sequence[float],
-        faults: dict[int, TaskFault],
-        outputs: dict[int, str],
-        worker: int,
-        now: float,
-    ) -> list[Effect]:
-        """Outcomes of some items of a step arrived: of each number a value, None where it failed, and a time."""
-        step = self._steps.get(number)
-        if step is None or self.state is not JobState.RUNNING or peer not in step.given_to:
-            return []
-        name = self._name_of(peer)
-        for item, text in outputs.items():
-            of = None if step.single else item
-            at = now - self._started
-            self._tell(events.Printed(at=at, activity=step.activity, item=of, worker=worker, text=text, peer=name))
-        faults = {item: msgspec.structs.replace(fault, peer=fault.peer or name) for item, fault in faults.items()}
-        recorded = step.record(peer, numbers, values, seconds, faults, now)
-        if not step.single and recorded.fresh:
-            fresh = list(recorded.fresh)
-            self.journal.record_items(step.path, fresh, [step.values[item] for item in fresh])
-        for item in (*recorded.retried, *recorded.final):
-            self._item_failed(step, item, faults[item], name, now, retried=item in recorded.retried)
-        if not step.single:
-            self._report_soon(now)
-        if not step.ended:
-            self._spreading.recorded(step, recorded.effects, now)
+    def learned(self, path: Path, numbers: Sequence[int], values: Sequence[Any], now: float) -> list[Effect]:
+        """Results came from elsewhere, of a call as those of item 0: a worker kept, or another leader recorded them."""
+        step = self._steps.get(self._by_path.get(path, 0))
+        if step is None:
+            if self._may_come(path):
+                self._early.learned(path, numbers, values)
+        elif step.single:
+            return self.answer_learned(path, Known(values[0]), now) if list(numbers) == [0] else self._after(now)
+        else:
+            fresh, effects = step.learned(numbers, values, now)
+            self._keep_results(step, fresh, PeerId(""))
+            self._spreading.recorded(step, effects, now)
+            self._reporting.soon(now)
+        return self._after(now)
+
+    def answer_learned(self, path: Path, known: Known, now: float) -> list[Effect]:
+        """The answer to a call, or that a wait is over, came from elsewhere."""
+        step = self._steps.get(self._by_path.get(path, 0))
+        if self.keeping.waits(path) and (step is None or step.single):
+            if step is not None:
+                self._drop(step, cancel=True)
+            self._asleep.discard(path)
+            self._answer(path, known)
+        elif self._may_come(path):
+            self._early.answered(path, known)
+        return self._after(now)
+
+    def held(self, peer: PeerId, path: Path, batches: Sequence[HeldBatch], now: float) -> list[Effect]:
+        """A peer says which batches of a step it still has for a leader before."""
+        step = self._steps.get(self._by_path.get(path, 0))
+        if step is not None or self._may_come(path):
+            self._early.held(peer, path, batches)
+        if step is not None:
+            self._spreading.held(step, peer, now)
+        return self._after(now)
+
+    def _may_come(self, path: Path) -> bool:
+        """Whether a wish may still be made."""
+        over = path in self._withdrawn or self.keeping.waits(path) or self.journal.settled(path)
+        return self.leads and not over
+
+    def intended(self, step: int, peer: PeerId, numbers: Sequence[int], now: float) -> list[Effect]:
+        """It is recorded, so that it outlives this leader, that items go to a peer (`KeepIntent`)."""
+        self._spreading.intended(step, peer, numbers)
         return self._after(now)
 
     def inline_answered(self, path: Path, known: Known, now: float) -> list[Effect]:
@@ -202,62 +192,22 @@ class JobLeader:
         self._answer(path, known)
         return self._go_on(now)
 
-    def worker_died(self, peer: PeerId, worker: int, cause: str, now: float) -> list[Effect]:
-        """A worker process died; its tasks are seen to elsewhere."""
-        name = self._name_of(peer)
-        self._tell(events.WorkerDied(at=now - self._started, worker=worker, cause=cause, peer=name))
-        return self._taken()
-
     def tick(self, now: float) -> list[Effect]:
         """Time has passed."""
         while self._sleeping and self._sleeping[0][0] <= now:
             _, _, path = heapq.heappop(self._sleeping)
-            if path not in self._withdrawn:
-                self._slept[path] = now
+            if path in self._asleep:
+                self._asleep.discard(path)
                 self._answer(path, Known())
         self._spreading.tick(now)
-        if self._report_due is not None and self._report_due <= now:
-            self._report(now)
+        self._reporting.tick(self._steps.values(), now)
         return self._after(now)
 
     def next_deadline(self) -> float | None:
         """When `tick` is due."""
-        due = [self._report_due] if self._report_due is not None else []
-        due += [self._sleeping[0][0]] if self._sleeping and not self.paused else []
-        looked_at = self._spreading.next_deadline()
-        due += [looked_at] if looked_at is not None else []
-        return min(due, default=None)
-
-    def pause(self, now: float) -> list[Effect]:
-        """Give out nothing more until `resume`; what runs ends."""
-        if self.state is JobState.RUNNING and not self.paused:
-            self.paused = True
-            self._spreading.pause(True, now)
-            self._tell(events.Paused(at=now - self._started))
-        return self._taken()
-
-    def resume(self, now: float) -> list[Effect]:
-        """Go on."""
-        if self.state is JobState.RUNNING and self.paused:
-            self.paused = False
-            self._spreading.pause(False, now)
-            self._tell(events.Resumed(at=now - self._started))
-        return self._go_on(now)
-
-    def cancel(self, now: float) -> list[Effect]:
-        """End now; what runs is killed."""
-        if self.state is JobState.RUNNING:
-            self._end(JobState.CANCELLED, events.Cancelled(at=now - self._started))
-        return self._taken()
-
-    @property
-    def names(self) -> Mapping[PeerId, str]:
-        """Of all peers that ever offered to work."""
-        return self._spreading.names
-
-    def elapsed(self, now: float) -> float:
-        """Seconds since the job started."""
-        return now - self._started
+        wakes = self._sleeping[0][0] if self._sleeping and not self.paused else None
+        due = (self._reporting.due, wakes, self._spreading.next_deadline())
+        return min((each for each in due if each is not None), default=None)
 
     def variables(self) -> dict[str, Any]:
         """The variables of the outer block as they are."""
@@ -268,9 +218,20 @@ class JobLeader:
         """What `Return` sent."""
         return list(self._interpreter.returned)
 
+    @property
+    def explanations(self) -> Mapping[int, StepRun]:
+        """Grid steps of the job by their place in it: the latest ones, for whoever asks why."""
+        return self._reporting.explanations
+
     def partial(self) -> dict[str, dict[int, Any]]:
         """Results of Grid steps that did not finish: by variable, or by line, then by item."""
         return partial_results(self.program, self._interpreter.job, self.journal)
+
+    def release(self) -> None:
+        """It has ended, and whoever asks what it came to reads what was recorded: forget all values."""
+        self._interpreter.release()
+        self._reporting.release()
+        self.journal = Journal()
 
     def check(self) -> None:
         """Invariants; simulations call it after every event."""
@@ -287,6 +248,7 @@ class JobLeader:
         while self._lost:
             step, faults = self._lost.pop()
             if step.number in self._steps:
+                self._gave_up(step, list(faults), PeerId(""))
                 for item, fault in faults.items():
                     self._item_failed(step, item, fault, "", now, retried=False)
         for step in [step for step in self._steps.values() if step.ended]:
@@ -294,33 +256,74 @@ class JobLeader:
         return self._go_on(now)
 
     def _go_on(self, now: float) -> list[Effect]:
-        while self.state is JobState.RUNNING and not self.paused and self._interpreter.ready:
-            for request in self._interpreter.advance():
-                self._request(request, now)
-            if self._interpreter.state is not State.RUNNING:
-                self._interpreter_ended(now)
-            elif self._interpreter.out_of_breath:
+        """Let the script run until all of it waits; what it wishes begins when it has made all its wishes."""
+        while self._runs and (self._interpreter.ready or self._made):
+            if self._interpreter.ready:
+                since = self.keeping.answers
+                for request in self._interpreter.advance():
+                    self._request(request, since, now)
+                if self._interpreter.state is not State.RUNNING:
+                    self._interpreter_ended(now)
+                    break
+                if self._interpreter.ready and not self._interpreter.out_of_breath:
+                    continue
+            if not self._ask(now):
+                break
+            for wish, since in self._taken_wishes():
+                self.keeping.wished(wish.path, since)
+                self._begin(wish, now)
+            if self._interpreter.out_of_breath:
                 break
         return self._taken()
 
-    def _request(self, request: Request, now: float) -> None:
+    @property
+    def _runs(self) -> bool:
+        return self._begun and self.leads and not self.paused
+
+    def _request(self, request: Request, since: int, now: float) -> None:
         match request:
             case Tracing():
                 self._traced(request, now)
             case Withdrawal(path=path):
                 self._withdraw(path)
             case CallWish() | StepWish() | SleepWish():
-                self._reached(request.span, now)
-                known = self.journal.answer(request.path)
+                self._reporting.reached(request.span, now)
+                known = self._known(request)
                 if known is not None:
                     self._answer(request.path, known)
-                elif isinstance(request, SleepWish):
-                    self._sleep(request, now)
                 else:
-                    self._begin(request, now)
+                    self._made[request.path] = request, since
 
-    def _answer(self, path: Path, known: Known) -> None:
+    def _known(self, wish: Wish) -> Known | None:
+        """The answer to a wish that nobody need be asked for."""
+        if not isinstance(wish, StepWish):
+            return self.journal.answer(wish.path)
+        if not wish.items:
+            return Known([])
+        if (known := self.journal.answer(wish.path) or self.journal.conclusion(wish.path, len(wish.items))) is not None:
+            self._reporting.passed()
+        return known
+
+    def _taken_wishes(self) -> list[tuple[Wish, int]]:
+        made = [] if self._only_replays else list(self._made.values())
+        self._made.clear()
+        return made
+
+    def _ask(self, now: float) -> bool:
+        """Stop with a question if wishes made cannot be fulfilled without an answer; whether there is none."""
+        wishes = [wish for wish, _ in self._made.values()]
+        asked = asked_of(wishes, self.journal, self._spreading, self._defaults)
+        self.questions = [question for _, question in asked]
+        held = held_by(asked, self._id) if asked else kept_away(wishes, self._away, self._id) if self._away else None
+        if held is not None:
+            self.failure = held
+            self._end(JobState.HELD, events.JobHeld(at=self.elapsed(now), failure=held))
+        return held is None
+
+    def _answer(self, path: Path, known: Known, *, concludes: bool = False) -> None:
         self.journal.record(path, known)
+        self._early.over(path)
+        self.keeping.answered(path, known, concludes=concludes)
         if known.failure is not None:
             self._interpreter.fail(path, known.failure)
         else:
@@ -329,18 +332,14 @@ class JobLeader:
     def _traced(self, request: Tracing, now: float) -> None:
         if len(self.trace) < self._limits.trace_texts:
             self.trace.append(request.text)
-        line = self.program.line_of(request.span)
-        self._tell(events.Traced(at=now - self._started, text=request.text, line=line))
-
-    def _reached(self, span: tuple[int, int], now: float) -> None:
-        line = self.program.line_of(span)
-        if line != self._statement_line:
-            self._statement_line = line
-            text = self.program.text[span[0] : span[1]].split("\n", 1)[0][:200]
-            self._tell(events.StatementReached(at=now - self._started, line=line, text=text))
+        self._tell(events.Traced(at=self.elapsed(now), text=request.text, line=self.program.line_of(request.span)))
 
     def _withdraw(self, path: Path) -> None:
         self._withdrawn.add(path)
+        self._made.pop(path, None)
+        self._asleep.discard(path)
+        self._early.over(path)
+        self.keeping.withdrawn(path)
         number = self._by_path.get(path)
         if number is not None:
             self._drop(self._steps[number], cancel=True)
@@ -348,10 +347,10 @@ class JobLeader:
     def _item_failed(self, step: StepRun, item: int, fault: TaskFault, peer: str, now: float, *, retried: bool) -> None:
         if not step.single:
             failure = step.failure(item, fault, peer)
-            self._tell(events.ItemFailed(at=now - self._started, failure=failure, retried=retried))
+            self._tell(events.ItemFailed(at=self.elapsed(now), failure=failure, retried=retried))
 
     def _interpreter_ended(self, now: float) -> None:
-        at = now - self._started
+        at = self.elapsed(now)
         if self._interpreter.state is State.FAILED:
             self.failure = self._interpreter.failure
             assert self.failure is not None
@@ -363,138 +362,137 @@ class JobLeader:
 
     # --- wishes ------------------------------------------------------------------------------------------------
 
+    def _begin(self, wish: Wish, now: float) -> None:
+        early = None if isinstance(wish, StepWish) else self._early.taken_answer(wish.path)
+        match wish:
+            case _ if early is not None:
+                self._answer(wish.path, early)
+            case SleepWish():
+                self._sleep(wish, now)
+            case CallWish():
+                self._begin_call(wish, now)
+            case StepWish():
+                self._begin_step(wish, now)
+
     def _sleep(self, wish: SleepWish, now: float) -> None:
-        start = now if wish.since is None else self._slept.pop(wish.since, now)
-        heapq.heappush(self._sleeping, (start + wish.duration_ms / 1000, next(self._numbers), wish.path))
+        """Wait; reckoned from the ends of waits, not from when they were noticed: the same for whoever leads on."""
+        at = self.elapsed(now)
+        since = None if wish.since is None else self.journal.until(wish.since)
+        latest = max(at, (at if since is None else since) + wish.duration_ms / 1000)
+        until = self.journal.until(wish.path)
+        if until is None:
+            until = latest
+            self.journal.sleep(wish.path, until)
+            self.keeping.slept(wish.path, until)
+        self._asleep.add(wish.path)
+        heapq.heappush(self._sleeping, (self._started + min(latest, until), next(self._numbers), wish.path))
         if wish.text or wish.duration_ms >= 1000:
-            at = now - self._started
             self._tell(events.Waited(at=at, duration_ms=wish.duration_ms, text=wish.text))
 
-    def _begin(self, wish: CallWish | StepWish, now: float) -> None:
-        if isinstance(wish, CallWish):
-            self._begin_call(wish, now)
-            return
-        calls = activities_in(wish.task)
-        name = calls[0].activity.name if calls else ""
-        if not wish.items:
-            self._answer(wish.path, Known([]))
-            return
-        known = dict(self.journal.items(wish.path))
-        settings = step_settings(calls, wish.options, self._defaults)
-        activities = [call.activity for call in calls]
-        step = StepRun(
-            next(self._numbers), wish.path, wish.task, wish.captured, wish.items, settings,
-            activity=name, span=wish.span, single=False, works=expected_works(self._guesses, name, wish), known=known,
-            batch_items_max=self._guesses.batch_items_max(wish.items),
-        )  # fmt: skip
+    def _begin_step(self, wish: StepWish, now: float) -> None:
+        path, count = wish.path, len(wish.items)
+        known = {item: value for item, value in self.journal.items(path).items() if 0 <= item < count}
+        early = self._early.taken_results(path).items()
+        fresh = {item: value for item, value in early if 0 <= item < count and item not in known}
+        step = grid_step(wish, next(self._numbers), self._defaults, self._guesses, known | fresh)
+        step.since = self.keeping.since(wish.path)
+        self._keep_results(step, list(fresh), PeerId(""))
+        activities = activities_of(wish)
+        self._skip(step, now)
         able = self._spreading.able(step, activities)
-        if not able and not step.ended and self._refused(wish, activities, step):
+        if not able and not step.ended and self._refused(activities, step):
             return
-        shown = next(self._step_count)
-        self._progress[step.number] = StepProgress(shown, now, step.done)
-        self._explain(shown, step)
-        line = self.program.line_of(wish.span)
-        at = now - self._started
-        self._tell(events.StepStarted(at=at, step=shown, activity=name, line=line, total=len(wish.items)))
-        self._tell_left_out(step, now)
+        self._reporting.began(step, self.program.line_of(wish.span), now)
         self._open(step, activities, able, now)
-        if step.ended:
-            self._end_step(step, now)
 
-    def _explain(self, shown: int, step: StepRun) -> None:
-        self.explanations[shown] = step
-        if len(self.explanations) > EXPLAINED_MAX:
-            del self.explanations[next(iter(self.explanations))]
+    def _skip(self, step: StepRun, now: float) -> None:
+        """A person decided that these items count as failed."""
+        skipped = [item for item in self.journal.skipped(step.path) if 0 <= item < step.total]
+        if skipped and step.settings.once:
+            step.fail(skipped, SKIPPED, now)
+            for item in skipped:
+                self._item_failed(step, item, SKIPPED, "", now, retried=False)
 
     def _begin_call(self, wish: CallWish, now: float) -> None:
         if wish.call.activity.inline:
             self._effects.append(RunInline(wish.path, wish.call, wish.arguments))
             return
-        loads = tuple(
-            ir.Load(0, 0, slot, argument.type, "", False, wish.span)
-            for slot, argument in enumerate(wish.call.arguments, start=1)
-        )
-        task = msgspec.structs.replace(wish.call, arguments=loads)
-        settings = call_settings(wish.call.activity, self._defaults)
-        step = StepRun(
-            next(self._numbers), wish.path, task, list(wish.arguments), [None], settings,
-            activity=wish.call.activity.name, span=wish.span, single=True,
-        )  # fmt: skip
-        activities = [wish.call.activity]
+        step = call_step(wish, next(self._numbers), self._defaults)
+        step.since = self.keeping.since(wish.path)
+        activities = activities_of(wish)
+        self._skip(step, now)
         able = self._spreading.able(step, activities)
-        if able or not self._refused(wish, activities, step):
+        if able or step.ended or not self._refused(activities, step):
             self._open(step, activities, able, now)
 
-    def _refused(self, wish: CallWish | StepWish, activities: Sequence[Activity], step: StepRun) -> bool:
+    def _refused(self, activities: Sequence[Activity], step: StepRun) -> bool:
         """No peer can run it: then it has failed, whatever `OnError` says, since no item ever could run."""
-        message = nobody_runs(self._spreading.workers.values(), activities, step)
-        activity = activities[0].name if activities else ""
-        self._answer(wish.path, Known(failure=Failure(message, wish.span, activity, peer=self._peer)))
+        self._failed_everywhere(step, nobody_runs(self._spreading.workers.values(), activities, step))
         return True
 
     def _nobody_left(self, step: StepRun, why: str, now: float) -> None:
         """The last peer that could run a step refused it."""
         self._drop(step, cancel=True)
-        message = f"no peer runs `{step.activity}` any more: {why}"
+        self._failed_everywhere(step, f"no peer runs `{step.activity}` any more: {why}")
+
+    def _failed_everywhere(self, step: StepRun, message: str) -> None:
         self._answer(step.path, Known(failure=Failure(message, step.span, step.activity, peer=self._peer)))
 
     def _open(self, step: StepRun, activities: Sequence[Activity], able: Sequence[Worker], now: float) -> None:
         self._by_path[step.path] = step.number
         self._spreading.open(step, activities, able, now)
+        if step.ended:
+            self._end_step(step, now)
 
     def _end_step(self, step: StepRun, now: float) -> None:
-        if not step.single:
-            self._report_step(step, now)
+        self._reporting.progress(step, now)
         if step.fault is not None:
             number, fault = step.fault
-            self._drop(step, cancel=True)
-            self._answer(step.path, Known(failure=step.failure(number, fault, self._peer)))
-            return
-        self._drop(step, cancel=False)
-        self._answer(step.path, Known(step.values[0] if step.single else step.values))
+            known = Known(failure=step.failure(number, fault, self._peer))
+        else:
+            known = Known(step.values[0] if step.single else step.values)
+        self._drop(step, cancel=step.fault is not None)
+        self._answer(step.path, known, concludes=not step.single)
 
     def _drop(self, step: StepRun, *, cancel: bool) -> None:
         del self._by_path[step.path]
-        self._progress.pop(step.number, None)
+        self._reporting.over(step)
         self._spreading.drop(step, cancel=cancel)
 
     def _end(self, state: JobState, event: events.JobEvent) -> None:
         for step in list(self._steps.values()):
             self._drop(step, cancel=True)
-        self._sleeping.clear()
-        self._report_due = None
+        self._forget()
         self.state = state
         self._tell(event)
         self._effects.append(JobEnded())
 
-    # --- telling -----------------------------------------------------------------------------------------------
+    def _forget(self) -> None:
+        self._sleeping.clear()
+        self._asleep.clear()
+        self._made.clear()
+        self._reporting.due = None
 
-    def _report_soon(self, now: float) -> None:
-        if self._report_due is None:
-            self._report_due = now + REPORT_INTERVAL_S
+    def _recorded(
+        self, step: StepRun, recorded: Recorded, faults: dict[int, TaskFault], peer: PeerId, now: float
+    ) -> None:
+        if not step.single:
+            self._keep_results(step, recorded.fresh, peer)
+            self._gave_up(step, recorded.final, peer)
+        for item in (*recorded.retried, *recorded.final):
+            self._item_failed(step, item, faults[item], self._name_of(peer), now, retried=item in recorded.retried)
+        if not step.single:
+            self._reporting.soon(now)
+        if not step.ended:
+            self._spreading.recorded(step, recorded.effects, now)
 
-    def _report(self, now: float) -> None:
-        self._report_due = None
-        for step in self._steps.values():
-            if not step.single:
-                self._report_step(step, now)
+    def _keep_results(self, step: StepRun, items: Sequence[int], peer: PeerId) -> None:
+        if items:
+            values = [step.values[item] for item in items]
+            self.journal.record_items(step.path, items, values)
+            self.keeping.results(step.path, step.number, peer, items, values)
 
-    def _report_step(self, step: StepRun, now: float) -> None:
-        done_by = {self._name_of(peer): count for peer, count in step.done_by.items()}
-        self._tell(self._progress[step.number].event(step, done_by, now - self._started, now))
-
-    def _tell(self, event: events.JobEvent) -> None:
-        self._effects.append(Emit(event))
-
-    def _tell_left_out(self, step: StepRun, now: float) -> None:
-        if step.left_out and not step.single:
-            peers = dict(itertools.islice(step.left_out.items(), LEFT_OUT_MAX))
-            self._tell(events.PeersLeftOut(at=now - self._started, activity=step.activity, peers=peers))
-
-    def _name_of(self, peer: PeerId) -> str:
-        return self.names.get(peer, peer)
-
-    def _taken(self) -> list[Effect]:
-        effects = self._effects[:]
-        self._effects.clear()
-        return effects
+    def _gave_up(self, step: StepRun, items: Sequence[int], peer: PeerId) -> None:
+        """Items that failed are not run by whoever leads on either, where the step goes on without them."""
+        if step.settings.skip_failed and not step.single:
+            self.keeping.results(step.path, step.number, peer, items, [None] * len(items))

@@ -23,6 +23,8 @@ from meshwit.peer.job.estimate import Remaining
 from meshwit.peer.sched.config import SchedulerConfig
 from meshwit.peer.sched.effects import Effect, Lost
 from meshwit.peer.sched.grid import GridScheduler
+from meshwit.peer.sched.ledger import ItemState
+from meshwit.peer.sched.nearness import Nearness
 
 SAMPLES_PER_BATCH: Final = 64
 LOSSES_MAX: Final = 3
@@ -70,12 +72,13 @@ class StepRun:
 
     Attributes:
         number: of the step within its peer: what its batches are filed under.
+        since: how many answers its leader had recorded when it was wished for.
         single: it is a call: its answer is the one value, not a list.
         scheduler: who runs what.
         values: results by item, None where none yet.
         done: items with an outcome, `failed` of them without a value.
         fault: the item that ended the step, and why.
-        workers: peers that may run it, with the slots that they grant.
+        workers: peers that may run it, with the slots that they grant; `away`, those of them that were lost.
         opened: peers that know of it; `given_to`, those that ever got items.
         done_by: items by the peer whose outcome counted.
         left_out: peers that may not run it, and why, by name.
@@ -97,9 +100,11 @@ class StepRun:
         works: Sequence[float] | None = None,
         known: dict[int, Any] | None = None,
         batch_items_max: int | None = None,
+        near: Nearness | None = None,
         complete: bool = True,
     ) -> None:
         self.number = number
+        self.since = 0
         self.path = path
         self.task = task
         self.captured = captured
@@ -113,14 +118,16 @@ class StepRun:
             config = msgspec.structs.replace(config, batch_items_max=batch_items_max)
         self.scheduler = GridScheduler(
             settings.strategy, len(items), works,
-            complete=complete, config=config, once=settings.once, known=known or (),
+            complete=complete, config=config, once=settings.once, known=known or (), near=near,
         )  # fmt: skip
         self.remaining = Remaining()
         self.values: list[Any] = [None] * len(items)
+        self._total = 0
         self._settled = bytearray(len(items))
         self.failed = 0
         self.fault: tuple[int, TaskFault] | None = None
         self.workers: dict[PeerId, int] = {}
+        self.away: set[PeerId] = set()
         self.opened: set[PeerId] = set()
         self.given_to: set[PeerId] = set()
         self.done_by: dict[PeerId, int] = {}
@@ -149,10 +156,15 @@ class StepRun:
             self._attempts.pop(number, None)
             self._losses.pop(number, None)
 
+    def release(self) -> None:
+        """It is over: neither items nor values are needed any more."""
+        self._total = self.total
+        self.items, self.values = [], []
+
     @property
     def total(self) -> int:
         """All items."""
-        return len(self.items)
+        return self._total or len(self.items)
 
     @property
     def slots(self) -> int:
@@ -247,6 +259,32 @@ class StepRun:
             self.failed += 1
             if not self.settings.skip_failed and self.fault is None:
                 self.fault = (number, faults[number])
+
+    def learned(self, numbers: Sequence[int], values: Sequence[Any], now: float) -> tuple[list[int], list[Effect]]:
+        """Take results that came from elsewhere: the items that were not settled, and what follows for who has them."""
+        fresh = []
+        for number, value in zip(numbers, values, strict=False):
+            if 0 <= number < len(self.items) and not self._settled[number]:
+                self.values[number] = value
+                self._settled[number] = 1
+                fresh.append(number)
+        self.done += len(fresh)
+        return fresh, self.scheduler.set_aside(fresh, now) if fresh else []
+
+    def fail(self, numbers: Sequence[int], fault: TaskFault, now: float) -> list[Effect]:
+        """Items without a result count as failed, and are not run; what follows."""
+        open_ones = [number for number in numbers if 0 <= number < len(self.items) and not self._settled[number]]
+        effects = self.scheduler.set_aside(open_ones, now)
+        self._give_up(open_ones, dict.fromkeys(open_ones, fault))
+        return effects
+
+    def settled(self, number: int) -> bool:
+        """Whether an item has its outcome."""
+        return bool(self._settled[number])
+
+    def pending(self, number: int) -> bool:
+        """Whether there is such an item, that no peer has and that has no outcome."""
+        return 0 <= number < len(self.items) and self.scheduler.ledger.states[number] == ItemState.PENDING
 
     def lost(self, lost: Lost, name: str, now: float) -> tuple[dict[int, TaskFault], list[Effect]]:
         """Items were running on a peer that is gone; those that are given up therefore, and what follows."""

@@ -22,12 +22,12 @@ from meshwit.lang.arrows import activities_in
 from meshwit.lang.control import Failure
 from meshwit.lang.offer import Offer
 from meshwit.outcome import JobState
+from meshwit.peer.job.any_leader import Leader
 from meshwit.peer.job.capable import required
-from meshwit.peer.job.effects import Deliver, Effect, Emit, JobEnded
+from meshwit.peer.job.effects import Deliver, Effect, JobEnded
 from meshwit.peer.job.journal import Known
 from meshwit.peer.job.progress import StepProgress
-from meshwit.peer.job.spreading import Spreading
-from meshwit.peer.job.steps import StepRun, StepSettings, TaskFault
+from meshwit.peer.job.steps import Recorded, StepRun, StepSettings, TaskFault
 from meshwit.peer.job.workers import Owner, Worker, nobody_runs
 
 IN_FLIGHT_MAX: Final = 8192
@@ -54,7 +54,7 @@ def stream_settings(activities: Sequence[ir.Invoke], requires: str, retries: int
     )
 
 
-class StreamLeader:
+class StreamLeader(Leader):
     """Leads one stream.
 
     Args:
@@ -80,21 +80,13 @@ class StreamLeader:
         owners: Mapping[str, Owner] | None = None,
         unconditional: bool = False,
     ) -> None:
+        self._unconditional = unconditional
+        super().__init__(workers=[self._known(worker) for worker in workers], peer=peer, owners=owners)
         self._activities = [call.activity for call in activities_in(task)]
         name = self._activities[0].name if self._activities else ""
         self.program = ir.Program({}, [], "", name, offer)
-        self.state = JobState.RUNNING
-        self.failure: Failure | None = None
-        self.paused = False
-        self.trace: list[str] = []
         self.returned: list[Any] = []
-        self._peer = peer
-        self._unconditional = unconditional
-        self._effects: list[Effect] = []
-        self._spreading = Spreading(self._effects, owners or {})
         self._spreading.lost = lambda _step, faults: self._deliver(list(faults.items()))
-        for worker in workers:
-            self._spreading.joined(self._known(worker), 0.0)
         self._step = StepRun(
             next(numbers), (), task, [], [], msgspec.structs.replace(settings, skip_failed=True),
             activity=name, span=_NOWHERE, single=False, batch_items_max=BATCH_ITEMS_MAX, complete=False,
@@ -102,7 +94,6 @@ class StreamLeader:
         self.explanations = {1: self._step}
         self._queue: deque[Any] = deque()
         self._closed = False
-        self._started = 0.0
         self._progress = StepProgress(1, 0.0, 0)
         self._report_due: float | None = None
 
@@ -110,10 +101,8 @@ class StreamLeader:
 
     def start(self, now: float) -> list[Effect]:
         """Begin."""
-        self._started = now
         self._progress = StepProgress(1, now, 0)
-        slots = sum(worker.slots for worker in self._spreading.workers.values())
-        self._tell(events.JobStarted(at=0.0, job=self._step.activity, workers=slots))
+        self._tell_started(self._step.activity, now)
         able = self._spreading.able(self._step, self._activities)
         if not able:
             self._fail(nobody_runs(self._spreading.workers.values(), self._activities, self._step), now)
@@ -164,74 +153,13 @@ class StreamLeader:
 
     def worker_joined(self, worker: Worker, now: float) -> list[Effect]:
         """A peer offers to work, or what it can do has changed."""
-        self._spreading.joined(self._known(worker), now)
-        return self._after(now)
-
-    def worker_left(self, peer: PeerId, now: float) -> list[Effect]:
-        """A peer is gone."""
-        self._spreading.left(peer, now)
-        return self._after(now)
-
-    def granted(self, step: int, peer: PeerId, slots: int, now: float) -> list[Effect]:
-        """A peer says how many slots the step has there."""
-        self._spreading.granted(step, peer, slots, now)
-        return self._after(now)
-
-    def begun(self, step: int, peer: PeerId, batches: Iterable[int], now: float) -> list[Effect]:
-        """A peer began with batches."""
-        self._spreading.begun(step, peer, batches, now)
-        return self._after(now)
-
-    def given_back(self, step: int, peer: PeerId, items: Sequence[int], now: float) -> list[Effect]:
-        """A peer gave items back that it had not begun."""
-        self._spreading.given_back(step, peer, items, now)
-        return self._after(now)
-
-    def heard(self, peer: PeerId, now: float) -> list[Effect]:
-        """A peer lives."""
-        self._spreading.heard(peer, now)
-        return self._after(now)
+        return super().worker_joined(self._known(worker), now)
 
     def refused(self, step: int, peer: PeerId, why: str, now: float) -> list[Effect]:
         """A peer does not run the step, for a reason of its own."""
-        if self._spreading.refused(step, peer, why, now) and not self._step.workers:
+        if self._spreading.refused(step, peer, why, now) and not (self._step.workers or self._step.away):
             self._fail(f"no peer runs `{self._step.activity}` any more: {why}", now)
         return self._after(now)
-
-    def results(
-        self,
-        number: int,
-        peer: PeerId,
-        numbers: Sequence[int],
-        values: Sequence[Any],
-        seconds: Sequence[float],
-        faults: dict[int, TaskFault],
-        outputs: dict[int, str],
-        worker: int,
-        now: float,
-    ) -> list[Effect]:
-        """Outcomes of some items arrived: of each number a value, None where it failed, and a time."""
-        step = self._step
-        if number not in self._spreading.steps:
-            return []
-        name = self.names.get(peer, peer)
-        for item, text in outputs.items():
-            at = now - self._started
-            self._tell(events.Printed(at=at, activity=step.activity, item=item, worker=worker, text=text, peer=name))
-        faults = {item: msgspec.structs.replace(fault, peer=fault.peer or name) for item, fault in faults.items()}
-        recorded = step.record(peer, numbers, values, seconds, faults, now)
-        self._deliver([(item, step.values[item]) for item in recorded.fresh])
-        self._deliver([(item, faults[item]) for item in recorded.final])
-        self._spreading.recorded(step, recorded.effects, now)
-        if self._report_due is None:
-            self._report_due = now + REPORT_INTERVAL_S
-        return self._after(now)
-
-    def worker_died(self, peer: PeerId, worker: int, cause: str, now: float) -> list[Effect]:
-        """A worker process died; its tasks are seen to elsewhere."""
-        name = self.names.get(peer, peer)
-        self._tell(events.WorkerDied(at=now - self._started, worker=worker, cause=cause, peer=name))
-        return self._taken()
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed."""
@@ -244,37 +172,6 @@ class StreamLeader:
         """When `tick` is due."""
         due = [each for each in (self._report_due, self._spreading.next_deadline()) if each is not None]
         return min(due, default=None)
-
-    def pause(self, now: float) -> list[Effect]:
-        """Give out nothing more until `resume`; what runs ends."""
-        if self.state is JobState.RUNNING and not self.paused:
-            self.paused = True
-            self._spreading.pause(True, now)
-            self._tell(events.Paused(at=now - self._started))
-        return self._taken()
-
-    def resume(self, now: float) -> list[Effect]:
-        """Go on."""
-        if self.state is JobState.RUNNING and self.paused:
-            self.paused = False
-            self._spreading.pause(False, now)
-            self._tell(events.Resumed(at=now - self._started))
-        return self._taken()
-
-    def cancel(self, now: float) -> list[Effect]:
-        """End now; what runs is killed, and no further outcome is handed out."""
-        if self.state is JobState.RUNNING:
-            self._end(JobState.CANCELLED, events.Cancelled(at=now - self._started))
-        return self._taken()
-
-    @property
-    def names(self) -> Mapping[PeerId, str]:
-        """Of all peers that ever offered to work."""
-        return self._spreading.names
-
-    def elapsed(self, now: float) -> float:
-        """Seconds since it started."""
-        return now - self._started
 
     def variables(self) -> dict[str, Any]:
         """None: there is no script."""
@@ -308,6 +205,15 @@ class StreamLeader:
                 self._end(JobState.COMPLETED, events.Completed(at=now - self._started))
         return self._taken()
 
+    def _recorded(
+        self, step: StepRun, recorded: Recorded, faults: dict[int, TaskFault], peer: PeerId, now: float
+    ) -> None:
+        self._deliver([(item, step.values[item]) for item in recorded.fresh])
+        self._deliver([(item, faults[item]) for item in recorded.final])
+        self._spreading.recorded(step, recorded.effects, now)
+        if self._report_due is None:
+            self._report_due = now + REPORT_INTERVAL_S
+
     def _deliver(self, outcomes: list[tuple[int, Any | TaskFault]]) -> None:
         if outcomes:
             self._effects.append(Deliver(outcomes))
@@ -329,13 +235,5 @@ class StreamLeader:
 
     def _report(self, now: float) -> None:
         self._report_due = None
-        done_by = {self.names.get(peer, peer): count for peer, count in self._step.done_by.items()}
+        done_by = {self._name_of(peer): count for peer, count in self._step.done_by.items()}
         self._tell(self._progress.event(self._step, done_by, now - self._started, now))
-
-    def _tell(self, event: events.JobEvent) -> None:
-        self._effects.append(Emit(event))
-
-    def _taken(self) -> list[Effect]:
-        effects = self._effects[:]
-        self._effects.clear()
-        return effects

@@ -7,8 +7,8 @@ work. What it tells anew (slots, capabilities, controllers, that it rests) reach
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,16 +23,20 @@ from meshwit.lang.checker import compile_script
 from meshwit.lang.item_calls import item_call
 from meshwit.lang.uses import activities_used, grid_tasks
 from meshwit.outcome import JobState, Outcome
-from meshwit.peer.control.api import JobView, PeerError, Submission
+from meshwit.peer.control.api import JobScript, JobView, PeerError, Submission
 from meshwit.peer.control.job_messages import OpenStream
 from meshwit.peer.control.options import UpOptions
 from meshwit.peer.engine import Engine, PeerSettings
 from meshwit.peer.job.stream import StreamLeader
 from meshwit.peer.job.workers import Worker
+from meshwit.peer.kept_jobs import Safety
 from meshwit.peer.mesh import profile
+from meshwit.peer.mesh.job_directory import JobDirectory
+from meshwit.peer.mesh.known_jobs import HELD, INTERRUPTED, KnownJobs, merged
 from meshwit.peer.mesh.profile import MemberProfile
 from meshwit.peer.mesh.roster import Roster
 from meshwit.peer.running_job import OnOutcomes, RunningJob
+from meshwit.peer.watch.afar import Afar, FollowedJob
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.wire.links import Link, Links
 from meshwit.peer.work.lengths import Known
@@ -49,32 +53,6 @@ class Experience(msgspec.Struct, frozen=True):
 
     speeds: dict[str, Seen] = {}
     lengths: dict[str, Known] = {}
-
-
-class LedJob:
-    """A job for whoever submitted it."""
-
-    def __init__(self, engine: Engine, job: RunningJob) -> None:
-        self.id = job.id
-        self._engine = engine
-        self._job = job
-
-    def pause(self) -> None:
-        """Start no new task."""
-        self._engine.pause(self._job)
-
-    def resume(self) -> None:
-        """Start tasks again."""
-        self._engine.resume(self._job)
-
-    def cancel(self) -> None:
-        """End it."""
-        self._engine.cancel(self._job)
-
-    async def outcome(self) -> Outcome:
-        """What it came to, once it has ended."""
-        await self._job.ended.wait()
-        return self._engine.outcome(self._job)
 
 
 class LedStream:
@@ -101,7 +79,7 @@ class LedStream:
 
     def cancel(self) -> None:
         """End it."""
-        self._engine.cancel(self._job)
+        self._engine.leading.cancel(self._job)
 
     async def ended(self) -> str:
         """Wait for its end, and say why it was no good one."""
@@ -127,6 +105,11 @@ class MeshJobs:
         self._roster: Roster | None = None
         self._links: Links | None = None
         self._need: Callable[[list[str]], None] = lambda _activities: None
+        self.known = KnownJobs(engine, self._name_of)
+        self._afar = Afar(engine.me, engine.codec, engine.say, engine.linked_peers, engine.fetch, self.known)
+        engine.on_watch = self._afar.received
+        engine.on_led = self._led_by
+        self._directory: JobDirectory | None = None
         self._kept = b""
         kept = _read(self._file)
         engine.leading.speeds.remember(kept.speeds)
@@ -146,26 +129,44 @@ class MeshJobs:
         links.on_message(Channel.BLOB, lambda link, payload: self.engine.blob_frame(link.peer, payload))
 
     def belong(
-        self, roster: Roster, misbehaved: Callable[[PeerId, str], None], need: Callable[[list[str]], None]
+        self,
+        roster: Roster,
+        misbehaved: Callable[[PeerId, str], None],
+        need: Callable[[list[str]], None],
+        dial: Callable[[PeerId], Awaitable[None]],
+        directory: JobDirectory,
     ) -> None:
-        """Know who is who, whom to complain to, and who has peers measured for a job's activities."""
+        """Know who is who, whom to complain to, who has peers measured for a job's activities, who dials peers, and
+        where those look who are not linked."""
+        self._directory = directory
         self._roster = roster
         self._need = need
         self.engine.misbehaved = misbehaved
+        self.engine.dial = dial
+
+    def _led_by(self, job: str, leader: PeerId, epoch: int) -> None:
+        self._afar.led_by(job, leader)
+        if self._directory is not None:
+            self._directory.led_by(job, leader, epoch)
 
     def link_up(self, link: Link) -> None:
         """There is a way to a peer."""
         self.engine.linked(link.peer, link)
         self._offer(link.peer)
+        self._rank()
 
     def link_down(self, peer: PeerId) -> None:
         """It has ended."""
         self.engine.unlinked(peer)
+        self._afar.unlinked(peer)
+        self._rank()
 
     def record_changed(self, owner: PeerId, topic: str) -> None:
         """A peer told something of itself."""
         if topic in (profile.MEMBER, profile.LOAD, profile.SCORE, profile.RATES):
             self._offer(owner)
+            if topic != profile.RATES:
+                self._rank()
 
     def _offer(self, peer: PeerId) -> None:
         """Let jobs know what a peer can do now."""
@@ -196,9 +197,33 @@ class MeshJobs:
             lambda activity: speeds.prior(peer, activity),
         )
 
+    def _rank(self) -> None:
+        """Who may stand by for jobs led here: other devices first, then those on mains that work for others, then the
+        strongest."""
+        roster, kept = self._roster, self.engine.kept
+        if roster is None or kept is None:
+            return
+        own = roster.member(self.engine.me)
+        found: list[tuple[bool, bool, float, PeerId]] = []
+        for peer in self.engine.linked_peers():
+            member = roster.member(peer)
+            if member is not None and member.meshwit:
+                known = roster.known(peer)
+                load = known.load
+                steady = load is None or (not load.resting and load.plugged_in is not False)
+                apart = own is None or member.device != own.device
+                found.append((not apart, not steady, -known.scores.get("score", 0.0), peer))
+        kept.keeping.rank([peer for *_, peer in sorted(found)])
+
+    def _name_of(self, peer: PeerId) -> str:
+        if peer == self.engine.me:
+            return self.engine.name
+        member = self._roster.member(peer) if self._roster is not None else None
+        return member.name if member is not None else short(peer)
+
     # --- the owner ---------------------------------------------------------------------------------------------
 
-    def submit(self, asked: Submission, on_event: Callable[[JobEvent], None]) -> LedJob:
+    def submit(self, asked: Submission, on_event: Callable[[JobEvent], None]) -> FollowedJob:
         """Lead a job."""
         program = compile_script(asked.text, self._registry.offer, asked.filename)
         name = asked.job or next(iter(program.jobs))
@@ -210,8 +235,9 @@ class MeshJobs:
         job = self.engine.start(
             program, name, asked.arguments, on_event,
             roots=asked.roots, time_limit_s=asked.time_limit_s, memory_max_bytes=asked.memory_max_bytes,
+            safety=Safety(asked.keep_s, asked.standbys),
         )  # fmt: skip
-        return LedJob(self.engine, job)
+        return self._afar.follow(job.id, on_event, job)
 
     def open_stream(self, asked: OpenStream, on_outcomes: OnOutcomes) -> LedStream:
         """Lead a stream."""
@@ -234,38 +260,69 @@ class MeshJobs:
             lines += plan_lines(program.line_of(span), activities, shares, left_out)
         return lines or ["this job has no Grid step: it runs on this device"]
 
-    def jobs(self) -> list[JobView]:
-        """Those that run and the last that ended, the newest first."""
-        leading = self.engine.leading
-        return [self._view(job) for job in (*reversed(leading.jobs), *reversed(leading.ended))]
+    async def jobs(self) -> list[JobView]:
+        """Those of the whole mesh, the newest first."""
+        told = await self._afar.jobs()
+        return merged(self.known.views(), [view for _, view in told])
 
-    def explain(self, job: str, item: int | None) -> list[str]:
+    async def attach(self, job: str, on_event: Callable[[JobEvent], None]) -> FollowedJob:
+        """Follow a job of the mesh."""
+        ended = await self._ended_here(job)
+        leader = self.known.leader(job)
+        near = {*self.engine.linked_peers(), self.engine.me}
+        if ended is None and self._directory is not None and leader not in near:
+            await self._directory.find(job)
+        followed = self._afar.follow(job, on_event)
+        if ended is not None:
+            followed.known(*ended)
+        try:
+            await followed.found()
+        except BaseException:
+            followed.detach()
+            raise
+        return followed
+
+    async def _ended_here(self, job: str) -> tuple[JobScript, Outcome] | None:
+        if self.known.running(job) is not None:
+            return None
+        try:
+            return await self.known.kept(job)
+        except PeerError:
+            return None
+
+    async def resume(self, job: str, again: bool | None) -> str:
+        """Lead a job on that nobody leads."""
+        kept = self.engine.kept
+        if kept is None:
+            raise PeerError("this peer keeps no jobs")
+        await kept.resume(job, again)
+        return job
+
+    async def abandon(self, job: str) -> None:
+        """End a job that nobody leads."""
+        if self.engine.kept is None:
+            raise PeerError("this peer keeps no jobs")
+        await self.engine.kept.abandon(job)
+
+    async def explain(self, job: str, item: int | None) -> list[str]:
         """Why a job, or one item of its Grid steps, ran where it did."""
-        leading = self.engine.leading
-        found = [each for each in (*leading.jobs, *leading.ended) if job in (each.id, each.name)]
-        found = found or [each for each in (*leading.jobs, *leading.ended) if each.id.startswith(job)]
-        if not found:
-            known = ", ".join(f"{each.id} ({each.name})" for each in (*leading.jobs, *leading.ended))
-            raise PeerError(f"no job is known as {job}", f"known: {known or 'none'}")
-        return leading.explain(found[-1], item)
+        with contextlib.suppress(PeerError):
+            return self.known.explain(job, item)
+        leader = self.known.leader(job)
+        if leader is None or leader not in set(self.engine.linked_peers()):
+            tellers = [peer for peer, view in await self._afar.jobs() if view.id == job and view.done]
+            leader = tellers[0] if tellers else None
+        if leader is None:
+            raise PeerError(f"nobody who is there has led the job {job}", "see which there are: meshwit jobs")
+        return await self._afar.explain(leader, job, item)
 
-    def _view(self, job: RunningJob) -> JobView:
-        state = job.leader.state
-        shown = "paused" if job.leader.paused and state is JobState.RUNNING else state.value
-        done = job.progress
-        until = job.ended_at if job.ended_at is not None else time.time()
-        return JobView(
-            id=job.id,
-            name=job.name,
-            state=shown,
-            file=job.leader.program.filename,
-            started=job.started,
-            done=done.done if done is not None else 0,
-            total=done.total if done is not None else 0,
-            leader=self.engine.name,
-            peers=dict(done.peers) if done is not None else {},
-            elapsed_s=until - job.started,
-        )
+    def interrupted(self) -> list[JobView]:
+        """Jobs kept here that have not ended and that nobody is known to lead."""
+        return [view for view in self.known.views() if view.state in (INTERRUPTED, HELD)]
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+        self._afar.close()
 
     # --- what is kept ------------------------------------------------------------------------------------------
 
@@ -278,13 +335,14 @@ class MeshJobs:
             await asyncio.to_thread(write_whole, self._file, told)
 
 
-def settings_of(slots: int, options: UpOptions) -> PeerSettings:
+def settings_of(slots: int, options: UpOptions, journal: Path | None = None) -> PeerSettings:
     """An engine's settings for a peer of a mesh: folders come with each job."""
     return PeerSettings(
         workers=slots,
         properties=dict(options.properties),
         functions=options.functions,
         allow_pickle=options.allow_pickle,
+        journal=journal,
     )
 
 

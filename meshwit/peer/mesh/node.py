@@ -37,6 +37,9 @@ from meshwit.peer.trust.join_effects import Joined
 from meshwit.peer.trust.store import Home, Profile
 from meshwit.peer.wire.addresses import Address
 
+MEET_EVERY_S: Final = 0.01
+SEEN_WITHIN_S: Final = 0.5
+"""A member that has moved is not where it was; by then multicast has told where it is."""
 _STATES: Final = {State.ALIVE: "alive", State.SUSPECT: "suspect", State.DEAD: "dead", State.LEFT: "left"}
 
 
@@ -46,10 +49,12 @@ class MeshPeer:
     Args:
         options: what its owner asked for.
         prompt: the owner, while it is no member yet.
+        profile: the one to take, which has to be a member's; by default the first that nobody holds.
     """
 
-    def __init__(self, options: UpOptions, prompt: JoinPrompt) -> None:
+    def __init__(self, options: UpOptions, prompt: JoinPrompt, profile: str | None = None) -> None:
         self._options = options
+        self._profile = profile
         self._prompt = prompt
         self._watchers = Watchers()
         self._stop = asyncio.Event()
@@ -71,7 +76,9 @@ class MeshPeer:
         """
         home = Home(self._options.home)
         try:
-            with home.profile() as profile:
+            with home.profile(self._profile) as profile:
+                if self._profile is not None and profile.load_membership() is None:
+                    raise UpError(f"the profile {self._profile} is in no mesh", "join one: meshwit up")
                 contacts: tuple[Address, ...] | None = ()
                 try:
                     while contacts is not None:
@@ -125,6 +132,28 @@ class MeshPeer:
             self.parts.admissions.close()
             self._merged = joined
             self._stop.set()
+
+    async def meet(self, within_s: float) -> None:
+        """Wait until another member offers itself to jobs; at once where none is remembered.
+
+        What is waited for are answers: once all who were asked have none, and none was seen nearby, nobody is there.
+        """
+        parts = self.parts
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        known = bool(parts.book.peers or parts.book.hosts)
+        while known and loop.time() - begun < within_s:
+            if len(parts.jobs.engine.leading.workers) > 1:
+                return
+            if not (parts.links.links or parts.seeker.is_trying) and loop.time() - begun > SEEN_WITHIN_S:
+                return
+            await asyncio.sleep(MEET_EVERY_S)
+
+    def irreplaceable_for(self) -> int:
+        """How many streams and jobs would end with it: those that it leads and nobody stands by to lead on."""
+        jobs = self.parts.jobs
+        followed = {view.id for view in jobs.known.views() if view.standbys}
+        return sum(job.id not in followed for job in jobs.engine.leading.jobs)
 
     def end(self, fault: UpError | None = None) -> None:
         """Stops; with a fault, `run` raises it."""

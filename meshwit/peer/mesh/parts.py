@@ -36,6 +36,7 @@ from meshwit.peer.mesh.admitting import Admissions
 from meshwit.peer.mesh.advertising import WIDE, Advertiser, offers
 from meshwit.peer.mesh.gossiping import GossipShell, MemberEvent
 from meshwit.peer.mesh.interfaces import look, networks, told_addresses
+from meshwit.peer.mesh.job_directory import JobDirectory
 from meshwit.peer.mesh.jobs import MeshJobs
 from meshwit.peer.mesh.keeper import MembershipKeeper
 from meshwit.peer.mesh.measuring import Measuring
@@ -43,6 +44,7 @@ from meshwit.peer.mesh.merging import NEW_S
 from meshwit.peer.mesh.neighbours import wanted_links
 from meshwit.peer.mesh.news import MembershipNews
 from meshwit.peer.mesh.profile import LoadProfile, MemberProfile, PendingProfile
+from meshwit.peer.mesh.reaching import Reaching
 from meshwit.peer.mesh.reports import is_worth_telling
 from meshwit.peer.mesh.roster import Roster
 from meshwit.peer.mesh.seeking import Seeker
@@ -70,6 +72,8 @@ PENDING_AFTER_S: Final = 0.3
 """After so long the mesh is told who waits at the door: strangers come and go there as fast as they like."""
 KEEP_SPEEDS_EVERY_S: Final = 60.0
 """What was seen of peers' speeds is written that often, if it changed; and at the end."""
+OFFER_JOBS_AFTER_S: Final = 3.0
+OFFERED_JOBS_MAX: Final = 5
 COMPLAIN_EVERY_S: Final = 60.0
 COMPLAINTS_MAX: Final = 64
 """Peers about which a complaint is told; each once a minute at most."""
@@ -143,8 +147,12 @@ class Parts:
         self._told_pending = b""
         self._pending_due: asyncio.TimerHandle | None = None
         self._complained: dict[PeerId, float] = {}
+        self._reaching = Reaching(links, lambda peer: [] if keeper.is_expelled(peer) else self.addresses_of(peer))
         self.measuring = Measuring(self._publish, options.when, lambda: self._member.capabilities)
-        jobs.belong(self.roster, self._misbehaved, self.measuring.need)
+        jobs.belong(
+            self.roster, self._misbehaved, self.measuring.need, self._reaching.reach,
+            JobDirectory(self.me, self.directory, self.spawn, self._reaching.reach, self._is_linked_in_part),
+        )  # fmt: skip
         self.on_expelled: Callable[[], None] = lambda: None
         """Called when this peer learns that it was expelled."""
         self.on_member: Callable[[MemberProfile], None] = lambda _member: None
@@ -167,6 +175,7 @@ class Parts:
         await self.seeker.start(self.port, [*self._options.peers, *contacts])
         self.spawn(self._look_for_ever())
         self.spawn(self._keep_speeds())
+        self.spawn(self._offer_interrupted())
         self.spawn(self.measuring.run())
         self.spawn(Advertiser(self.me, self.directory, self.listening_at, self._offers).run())
 
@@ -324,6 +333,9 @@ class Parts:
         _log.info("%s %s", name, said)
         self._watchers.tell(kind, f"{name} {said}", peer)
 
+    def _is_linked_in_part(self) -> bool:
+        return len(self.links.links) + 1 < self.gossip.known_count
+
     def _settle_links(self) -> None:
         """Chooses to whom to be linked, now that the members have changed."""
         self._settling = None
@@ -370,6 +382,13 @@ class Parts:
             self._look_at_load()
             await asyncio.sleep(LOOK_EVERY_S)
             self._look_at_addresses()
+
+    async def _offer_interrupted(self) -> None:
+        """Tell of jobs that nobody leads any more, once others have had time to say that they do."""
+        await asyncio.sleep(OFFER_JOBS_AFTER_S)
+        for job in self.jobs.interrupted()[:OFFERED_JOBS_MAX]:
+            said = f"the job {job.id} ({job.name} of {job.file}) was interrupted; it can go on: meshwit resume {job.id}"
+            self._watchers.tell("interrupted", said, self.me)
 
     async def _keep_speeds(self) -> None:
         while True:

@@ -94,6 +94,11 @@ class Seeker:
         self._closed = True
         await self.discovery.close()
 
+    @property
+    def is_trying(self) -> bool:
+        """Whether it waits for somebody to answer who may be a member."""
+        return self._trying > 0
+
     def others(self) -> list[str]:
         """Meshes that are near and not ours, by where they were seen."""
         return [address_text(each.addresses[0]) for each in self._strangers.sightings if each.addresses]

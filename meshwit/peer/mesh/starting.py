@@ -107,9 +107,10 @@ async def running_parts(
         book = AddressBookFile(profile.address_book_file)
         registry = installed()
         engine = await stack.enter_async_context(
-            Engine(registry, settings_of(member.slots, options), profile.key.id, member.name)
+            Engine(registry, settings_of(member.slots, options, profile.folder), profile.key.id, member.name)
         )
         jobs = MeshJobs(engine, registry)
+        stack.callback(jobs.close)
         jobs.listen(links)
         # From here to the middle of `parts.start` nothing is awaited: whoever dials at once, as members do that keep a
         # link to this peer, must meet somebody who listens to what they say.

@@ -15,7 +15,10 @@ _WORDS: Final = {
     Reason.AGAIN: "it came back from another peer, and this one had room",
     Reason.DUPLICATE: "a second run, since the first was expected to end last and this peer was free",
     Reason.MOVED: "moved, since where it was it would have held up the step, and little was lost",
+    Reason.NEAR: "it has the data of the item",
+    Reason.FETCHED: "it has not the data, but moving them takes less than waiting for a peer that has them",
     Reason.LEARNING: "first items go to everybody, to learn how long they take",
+    Reason.ADOPTED: "it was running it when this leader took over, or had it next",
 }
 
 

@@ -24,7 +24,10 @@ class Forecast:
         holders: the peers, in the order in which they came.
         slots: of all that are not frozen.
         speed: work per second of all of them.
+        moves: whether it is known of data that they must be moved.
     """
+
+    moves = False
 
     def __init__(self, config: SchedulerConfig, rates: RateModel, pending: Pending) -> None:
         self.config = config
@@ -57,6 +60,10 @@ class Forecast:
     def pace_s(self, holder: Holder) -> float:
         """Seconds per unit of work of one slot."""
         return holder.rate.median_s * self.rates.mean_factor
+
+    def moving_s(self, holder: Holder, items: Iterable[int]) -> float:
+        """How long it takes to bring a peer what it lacks of the data of items; nothing where nothing is known."""
+        return 0.0
 
     def prefetches(self, holder: Holder) -> bool:
         """Whether a task is so short that waiting for the next one matters more than deciding late where it runs."""
@@ -95,7 +102,8 @@ class Forecast:
         if running and holder.queue:
             pace = self.pace_s(holder)
             for batch in holder.queue.values():
-                heapq.heapreplace(running, running[0] + batch.left_work * pace)
+                begin = running[0] if running[0] > batch.ready_at else batch.ready_at
+                heapq.heapreplace(running, begin + batch.left_work * pace)
         holder.free_at = running
         return running
 
@@ -109,7 +117,7 @@ class Forecast:
         pace = self.pace_s(holder)
         ends = []
         for batch in holder.queue.values():
-            end = times[0] + batch.left_work * pace
+            end = max(times[0], batch.ready_at) + batch.left_work * pace
             heapq.heapreplace(times, end)
             ends.append((end, batch))
         return ends

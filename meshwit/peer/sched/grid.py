@@ -28,7 +28,9 @@ from meshwit.peer.sched.effects import Effect, Give, Share, StepDone, TakeBack
 from meshwit.peer.sched.estimates import RateModel, RatePrior
 from meshwit.peer.sched.explaining import reasons
 from meshwit.peer.sched.forecast import Forecast
-from meshwit.peer.sched.ledger import Holder, ItemState, Ledger, Reason
+from meshwit.peer.sched.ledger import Batch, Holder, ItemState, Ledger, Reason
+from meshwit.peer.sched.near_placement import NearPlacement, near_opening
+from meshwit.peer.sched.nearness import GroupedPending, MovingForecast, Nearness
 from meshwit.peer.sched.opening import opening, shares
 from meshwit.peer.sched.pending import Pending
 from meshwit.peer.sched.placement import Placement
@@ -37,7 +39,6 @@ from meshwit.peer.sched.settling import Settling
 
 Strategy = Literal["Balanced", "Queued", "Adaptive"]
 STRATEGIES: Final = ("Balanced", "Queued", "Adaptive")
-_DECLINED_MAX: Final = 4
 _WASTE_TOLERANCE: Final = 0.03
 """Work is estimated, and what it was is known later."""
 RETURNS_MAX: Final = 3
@@ -65,6 +66,7 @@ class GridScheduler:
         config: SchedulerConfig | None = None,
         once: bool = False,
         known: Collection[int] = (),
+        near: Nearness | None = None,
     ) -> None:
         """Nothing is given before `start`.
 
@@ -76,6 +78,7 @@ class GridScheduler:
             config: numbers, where not the usual ones.
             once: no item may run twice: items are given singly, and those of a peer that is lost are set aside.
             known: items that are finished already.
+            near: where data of items lie; only for a step that is complete.
 
         Raises:
             ValueError: a strategy of another name, estimates that are not one for each item, or a known item
@@ -91,10 +94,18 @@ class GridScheduler:
         self._known = self.ledger.finished
         self._complete = complete
         self._started = self._done = False
-        self._pending = Pending(self._works, count, self.ledger.free() if self.ledger.finished else None)
         self._rates = RateModel(self.config.window)
-        self._forecast = Forecast(self.config, self._rates, self._pending)
-        self._placement = Placement(self._forecast, shrinking=strategy == "Adaptive", singly=once)
+        free = self.ledger.free() if self.ledger.finished else None
+        shrinking = strategy == "Adaptive"
+        self._grouped = None if near is None or not complete else GroupedPending(near, self._works, count, free)
+        if self._grouped is None:
+            self._pending = Pending(self._works, count, free)
+            self._forecast = Forecast(self.config, self._rates, self._pending)
+            self._placement = Placement(self._forecast, shrinking=shrinking, singly=once)
+        else:
+            self._pending = self._grouped
+            self._forecast = MovingForecast(self.config, self._rates, self._grouped)
+            self._placement = NearPlacement(self._forecast, self._grouped, shrinking=shrinking, singly=once)
         self._rescue = Rescue(self._forecast, self.ledger, once=once)
         self._settling = Settling(self._forecast, self.ledger, self._rescue)
         self._rescue.total_work = self._pending.work
@@ -113,7 +124,9 @@ class GridScheduler:
         self._forecast.sum_up(now, force=True)
         effects: list[Effect] = []
         if self.strategy == "Balanced" and not self._rescue.once:
-            for holder, items, work in opening(self._forecast, now):
+            grouped = self._grouped
+            given = opening(self._forecast, now) if grouped is None else near_opening(self._forecast, grouped, now)
+            for holder, items, work in given:
                 effects.append(self._give(holder, items, work, Reason.SHARE, now))
         return effects + self._everyone(now)
 
@@ -138,6 +151,26 @@ class GridScheduler:
         self._complete = True
         return self._end()
 
+    def adopt(self, peer: PeerId, items: Sequence[int], begun: bool, now: float) -> int | None:
+        """A peer holds items already, for a leader before this one: those that are pending are booked as its own.
+
+        Returns:
+            The number of the batch that they make; None if there is no such peer, or none of them is pending.
+        """
+        holder = self._holders.get(peer)
+        states = self.ledger.states
+        found = [item for item in dict.fromkeys(items) if 0 <= item < len(states) and states[item] == ItemState.PENDING]
+        if holder is None or self._done or not found:
+            return None
+        for item in found:
+            self._pending.remove(item)
+        work = self._pending.work_of(found)
+        batch = self._book(holder, found, work, Reason.ADOPTED, now)
+        if begun:
+            self.ledger.begun(batch, now)
+        self._forecast.sum_up(now, force=True)
+        return batch.number
+
     def peer_joined(self, peer: PeerId, slots: int, prior: RatePrior, now: float) -> list[Effect]:
         """A peer offers slots."""
         effects = self.peer_left(peer, now) if peer in self._holders else []
@@ -149,7 +182,7 @@ class GridScheduler:
     def slots_changed(self, peer: PeerId, slots: int, now: float) -> list[Effect]:
         """A peer offers another number of slots; what runs, runs on."""
         holder = self._holders.get(peer)
-        if holder is None:
+        if holder is None or holder.slots == slots:
             return []
         holder.slots = slots
         holder.free_at = None
@@ -263,7 +296,7 @@ class GridScheduler:
 
     def next_deadline(self) -> float | None:
         """When `tick` is due at the latest; None if nothing is under way."""
-        if self._done or not self.ledger.batches:
+        if self._done or not self._started or not self.ledger.batches:
             return None
         return min(self._next_look, self._silence_at)
 
@@ -370,9 +403,11 @@ class GridScheduler:
             return ended
         self._forecast.sum_up(now)
         effects = self._fill(holder, now)
-        if now >= self._looked_at + self._forecast.pass_s and (
+        stuck = self._grouped is not None and not self.ledger.batches
+        due = now >= self._looked_at + self._forecast.pass_s and (
             not self._pending.count or self._placement.has_room(holder) or self._rescue.pairs or now >= self._next_look
-        ):
+        )
+        if due or stuck:
             effects += self._everyone(now)
         return effects
 
@@ -393,12 +428,17 @@ class GridScheduler:
         return self._give(holder, items, work, reason, now)
 
     def _give(self, holder: Holder, items: Sequence[int], work: float, reason: Reason, now: float) -> Give:
-        expected_s = work * self._forecast.pace_s(holder) if self._rates.measured else float("nan")
         if self.ledger.primary[items[0]] >= 0:
             reason = Reason.AGAIN
-        batch = self.ledger.give(holder, items, work, reason, expected_s, now)
+        batch = self._book(holder, items, work, reason, now)
+        if self._grouped is not None:
+            batch.ready_at = self._placement.ready_at(holder, items, now)
         batch.asked = bool(self._returns) and self._returns.get(items[0], 0) >= RETURNS_MAX
         return Give(holder.peer, batch.number, items)
+
+    def _book(self, holder: Holder, items: Sequence[int], work: float, reason: Reason, now: float) -> Batch:
+        expected_s = work * self._forecast.pace_s(holder) if self._rates.measured else float("nan")
+        return self.ledger.give(holder, items, work, reason, expected_s, now)
 
     def _everyone(self, now: float) -> list[Effect]:
         """Give to all who have room, the fastest first and one batch at a time; then see to what lies wrong."""
@@ -420,19 +460,28 @@ class GridScheduler:
                 given = self._give_next(holder, now)
                 if given is None:
                     declined += 1
-                    if declined >= _DECLINED_MAX or not self._pending.count:
+                    if declined >= self._placement.declines_max or not self._pending.count:
                         break
                     continue
                 effects.append(given)
                 if self._placement.has_room(holder):
                     gave.append(holder)
             turn = gave
+        if not self.ledger.batches and self._pending.count:
+            effects += self._at_least_one(now)
         open_holders = [each for each in holders if self._placement.has_room(each)]
         effects += self._rescue.look(open_holders, now)
         if open_holders or self._rescue.pairs:
             often = self._forecast.pace_s(holders[0]) * self._mean_work / _LOOKS_PER_TASK if holders else 0.0
             self._next_look = now + max(_LOOK_S_MIN, forecast.pass_s, often)
         return effects
+
+    def _at_least_one(self, now: float) -> list[Effect]:
+        """Where each leaves items to others somebody must begin."""
+        if not isinstance(self._placement, NearPlacement):
+            return []
+        found = self._placement.at_least_one(self._forecast.working(), now)
+        return [] if found is None else [self._give(*found, Reason.FETCHED, now)]
 
     def _end(self) -> list[Effect]:
         if self._done or not self._complete or self.ledger.unsettled or not self._started:

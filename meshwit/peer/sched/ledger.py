@@ -17,6 +17,7 @@ from meshwit.ids import PeerId
 from meshwit.peer.sched.estimates import PeerRate
 
 ATTEMPTS_MAX: Final = 255
+_EVER: Final = float("-inf")
 
 
 class ItemState(IntEnum):
@@ -39,6 +40,9 @@ class Reason(IntEnum):
     DUPLICATE = 5
     MOVED = 6
     LEARNING = 7
+    NEAR = 8
+    FETCHED = 9
+    ADOPTED = 10
 
 
 class Batch:
@@ -49,11 +53,12 @@ class Batch:
         left_work: their work.
         since: when its present item began: the start, then each report; NaN before the start.
         asked: it was asked to be given back, and no part of it was.
+        ready_at: when the data that it needs are expected to be there, where they have to be moved.
         twin: for a duplicate, the batch that it doubles, and the other way round; -1 for none.
     """
 
-    __slots__ = ("asked", "given_at", "items", "left", "left_work", "number", "owner", "since", "started_at", "twin",
-                 "work")  # fmt: skip
+    __slots__ = ("asked", "given_at", "items", "left", "left_work", "number", "owner", "ready_at", "since",
+                 "started_at", "twin", "work")  # fmt: skip
 
     def __init__(self, number: int, owner: Holder, items: Sequence[int], work: float, now: float) -> None:
         self.number = number
@@ -64,6 +69,7 @@ class Batch:
         self.given_at = now
         self.started_at = self.since = float("nan")
         self.asked = False
+        self.ready_at = _EVER
         self.twin = -1
 
     @property
@@ -98,6 +104,11 @@ class Holder:
     def batches(self) -> list[Batch]:
         """All that it holds."""
         return [*self.running.values(), *self.queue.values()]
+
+    @property
+    def held_work(self) -> float:
+        """The work of all that it holds."""
+        return sum(batch.left_work for batch in self.batches())
 
 
 class Ledger:

@@ -34,15 +34,25 @@ class Placement:
         singly: one item in a batch, and none ahead: what a peer has, it has begun.
     """
 
+    declines_max = 4
+    """After so many peers that get nothing the slower ones are not asked: they would get nothing either."""
+
     def __init__(self, forecast: Forecast, *, shrinking: bool, singly: bool = False) -> None:
         self._forecast = forecast
         self._shrinking = shrinking
         self._singly = singly
 
     def has_room(self, holder: Holder) -> bool:
-        """Whether it may get another batch: one runs and one waits for each slot."""
-        ahead = 2 if not self._singly and self._forecast.prefetches(holder) else 1
-        return not holder.frozen and len(holder.running) + len(holder.queue) < ahead * holder.slots
+        """Whether it may get another batch."""
+        return not holder.frozen and len(holder.running) + len(holder.queue) < self.ahead(holder) * holder.slots
+
+    def ahead(self, holder: Holder) -> int:
+        """Batches that a peer has for each slot: one that runs, and mostly one that waits."""
+        return 2 if not self._singly and self._forecast.prefetches(holder) else 1
+
+    def ready_at(self, holder: Holder, items: Sequence[int], now: float) -> float:
+        """When the data of items would be at a peer."""
+        return now
 
     def choose(self, holder: Holder, now: float) -> tuple[Sequence[int], float, Reason] | None:
         """Take the next batch of a peer out of what is pending.

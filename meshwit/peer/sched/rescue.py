@@ -76,7 +76,7 @@ class Rescue:
         for end, batch, items in sorted(self._late(now), key=lambda late: (-late[0], -late[1].number)):
             work = forecast.pending.work_of(items)
             sooner, best = min(
-                (free[number] + work * forecast.pace_s(each), number)
+                (free[number] + forecast.moving_s(each, items) + work * forecast.pace_s(each), number)
                 for number, each in enumerate(takers)
             )  # fmt: skip
             if sooner + forecast.delay_s + _MARGIN * (sooner - now) >= end:
@@ -104,13 +104,15 @@ class Rescue:
                         left = ledger.left_of(batch)
                         yield now + remaining, batch, left[(len(left) + 1) // 2 :]
 
-    def _begin_anew(self, taker: Holder, batch: Batch, now: float) -> list[Effect]:
+    def _begin_anew(self, taker: Holder, batch: Batch, moving: float, now: float) -> list[Effect]:
         ledger, work = self._ledger, batch.left_work
         items = ledger.left_of(batch)
         self.wasted += self.run_work(batch, now)
         ledger.release(batch, batch.left, work)
         self.forget(batch)
-        moved = ledger.give(taker, items, work, Reason.MOVED, work * self._forecast.pace_s(taker), now)
+        length = moving + work * self._forecast.pace_s(taker)
+        moved = ledger.give(taker, items, work, Reason.MOVED, length, now)
+        moved.ready_at = now + moving
         return [Drop(batch.owner.peer, items), Give(taker.peer, moved.number, items)]
 
     def _duplicate(self, idle: list[Holder], now: float) -> list[Effect]:
@@ -147,19 +149,21 @@ class Rescue:
         length = batch.left_work * pace
         if batch.left == 1:
             length = forecast.rates.elsewhere_s(taker.rate, batch.owner.rate, batch.left_work, elapsed)
-        sooner = max(now, forecast.free_at(taker, now)[0]) + length
+        moving = forecast.moving_s(taker, self._ledger.left_of(batch)) if forecast.moves else 0.0
+        sooner = max(now, forecast.free_at(taker, now)[0]) + moving + length
         if sooner + 2 * forecast.delay_s + _MARGIN * length >= end:
             return []
         room = self._bound() - self.wasted - self.at_stake(now)
         lost = elapsed / owner_pace
         if min(lost + length / owner_pace, length / pace) <= room:
             items = self._ledger.left_of(batch)
-            copy = self._ledger.give(taker, items, batch.left_work, Reason.DUPLICATE, length, now)
+            copy = self._ledger.give(taker, items, batch.left_work, Reason.DUPLICATE, moving + length, now)
+            copy.ready_at = now + moving
             copy.twin, batch.twin = batch.number, copy.number
             self.pairs[copy.number] = copy
             return [Give(taker.peer, copy.number, items, duplicate=True)]
-        if lost <= room and end - now > _MOVE_GAIN * length:
-            return self._begin_anew(taker, batch, now)
+        if lost <= room and end - now > _MOVE_GAIN * (moving + length):
+            return self._begin_anew(taker, batch, moving, now)
         return []
 
     # --- waste --------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from meshwit.peer.home import default_folder
+from meshwit.peer.home import MEMBERSHIP_FILE, default_folder
 from meshwit.peer.trust.certificates import (
     DEPTH_MAX,
     CertificateKind,
@@ -287,4 +287,4 @@ def read_membership(folder: Path) -> Membership | None:
 
 
 def _membership_file(folder: Path) -> Path:
-    return folder / "membership.msgpack"
+    return folder / MEMBERSHIP_FILE

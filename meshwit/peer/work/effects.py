@@ -9,18 +9,22 @@ import msgspec
 
 from meshwit.codec import Buffer
 from meshwit.ids import PeerId
-from meshwit.peer.work.messages import Assigned, BlobRef, Open, ToLeader
+from meshwit.peer.work.messages import Assigned, BlobRef, Open, ToLeader, ToSuccessor
 
 
 class Say(msgspec.Struct, frozen=True):
-    """Send a message to a leader."""
+    """Send a message to a leader, and the buffers beside it."""
 
     leader: PeerId
-    message: ToLeader
+    message: ToLeader | ToSuccessor
+    buffers: Sequence[Buffer] = ()
 
 
 class Prepare(msgspec.Struct, frozen=True):
-    """Make a step known to the pool, as `number`; answered by `TaskHost.refuse` where that cannot be."""
+    """Make a step known to the pool, as `number`; answered by `TaskHost.refuse` where that cannot be.
+
+    What of its buffers is shared is here before the first `Submit` of the step, not yet now.
+    """
 
     number: int
     leader: PeerId

@@ -5,6 +5,10 @@ room and no activity that wants the device for itself is in the way; of several 
 the one that uses least of the slots that it was granted (`sharing`). A leader hears of its slots whenever they change,
 and gives no more batches than fit; what it gives beyond waits here. So a peer is never overbooked, however many lead.
 
+A step that is kept (`Open.epoch`) goes on without its leader (`orphans`), and its results are held until they outlive
+the leader (`retained`). Whoever takes the job over is told both, and goes on with the batches that its `Open` adopts.
+Only the highest term that is known of a job is obeyed.
+
 It trusts no leader: a message about a step that is not that leader's does nothing, what cannot be is `Misbehaved` by
 its shell, and the number of steps and of batches that wait is limited.
 """
@@ -13,17 +17,23 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
+
+import msgspec
 
 from meshwit.codec import Buffer
 from meshwit.ids import PeerId
 from meshwit.peer.work.effects import Effect, End, Fetch, Forget, Prepare, Recall, Say, Submit
+from meshwit.peer.work.hosted import JOB_CHARS_MAX, HostedStep, Running, Term, Waiting, keeps, next_step, same_call
+from meshwit.peer.work.inheriting import begun_of, gone_since, keep_adopted, may_adopt, said_since, told_of
 from meshwit.peer.work.messages import (
     AskBack,
     Assigned,
     Begun,
     Close,
+    Done,
+    Durable,
     GivenBack,
     Granted,
     Open,
@@ -31,6 +41,8 @@ from meshwit.peer.work.messages import (
     Unwanted,
     span,
 )
+from meshwit.peer.work.orphans import Orphans
+from meshwit.peer.work.retained import Retained
 from meshwit.peer.work.sharing import Claim, shared_out
 
 STEPS_MAX: Final = 1024
@@ -43,55 +55,15 @@ IDLE_S: Final = 0.25
 """A step that has had nothing here for so long keeps no slots from others."""
 
 
-class Waiting:
-    """A batch in its queue; `missing` while blobs of it are being fetched."""
-
-    __slots__ = ("batch", "buffers", "missing", "number")
-
-    def __init__(self, number: int, batch: Assigned, buffers: Sequence[Buffer]) -> None:
-        self.number = number
-        self.batch = batch
-        self.buffers = buffers
-        self.missing = False
-
-
-class HostedStep:
-    """A step of a leader, at this peer.
-
-    Attributes:
-        number: of the step here and in the pool.
-        granted: slots.
-        queue: batches that the pool has not got, in order.
-        running: batches in the pool: its number for each -> the leader's.
-        active_at: when it last had a batch here.
-        missing: blobs of its captured values are being fetched.
-    """
-
-    __slots__ = ("active_at", "exclusive", "granted", "leader", "missing", "number", "opened", "queue", "running")
-
-    def __init__(self, number: int, leader: PeerId, opened: Open, now: float) -> None:
-        self.number = number
-        self.leader = leader
-        self.opened = opened
-        self.exclusive = frozenset(opened.exclusive)
-        self.granted = -1
-        self.queue: deque[Waiting] = deque()
-        self.running: dict[int, int] = {}
-        self.active_at = now
-        self.missing = False
-
-    @property
-    def slots_max(self) -> int:
-        """Slots that it could use."""
-        return 1 if self.opened.one_at_a_time or self.exclusive else 1_000_000
-
-
 class TaskHost:
     """See the module.
 
     Args:
         me: this peer: its own jobs run even while its owner lets it do nothing for others.
         slots: tasks at the same time.
+
+    Attributes:
+        retained: results that whoever takes a job over is told.
     """
 
     def __init__(self, me: PeerId, slots: int) -> None:
@@ -102,6 +74,8 @@ class TaskHost:
         self._steps: dict[tuple[PeerId, int], HostedStep] = {}
         self._by_number: dict[int, HostedStep] = {}
         self._batches: dict[int, HostedStep] = {}
+        self._orphans = Orphans()
+        self.retained = Retained()
         self._fetching: dict[int, tuple[HostedStep, Waiting | None]] = {}
         self._turn = 0
         self._turned_at = 0.0
@@ -115,13 +89,9 @@ class TaskHost:
             return []
         if sum(key[0] == leader for key in self._steps) >= STEPS_MAX:
             return [Say(leader, Refused(opened.step, f"it has {STEPS_MAX} steps of this leader already"))]
-        step = HostedStep(next(self._numbers), leader, opened, now)
-        self._steps[leader, opened.step] = step
-        self._by_number[step.number] = step
-        self._effects.append(Prepare(step.number, leader, opened, buffers))
-        if opened.blobs:
-            step.missing = True
-            self._fetch(step, None, opened.blobs, opened.holders)
+        if keeps(opened):
+            return self._open_kept(leader, opened, buffers, now)
+        self._begin(leader, opened, buffers, now)
         self._share(now)
         return self._taken()
 
@@ -167,6 +137,9 @@ class TaskHost:
         for waiting in list(step.queue):
             if dropped.issuperset(waiting.batch.items.numbers):
                 step.queue.remove(waiting)
+        if step.kept:
+            for batch in step.running.values():
+                batch.over.update(dropped.intersection(batch.items))
         numbers = sorted(dropped)
         return [Forget(number, numbers) for number in step.running]
 
@@ -178,10 +151,47 @@ class TaskHost:
             self._share(now)
         return self._taken()
 
+    def durable(self, leader: PeerId, said: Durable) -> list[Effect]:
+        """Results outlive their leader."""
+        meant = self._orphans.meant(leader, said.step)
+        if meant is not None and said.upto > 0:
+            self.retained.durable(meant[0], (meant[1], said.upto))
+        return []
+
+    # --- who leads ---------------------------------------------------------------------------------------------
+
     def leader_left(self, leader: PeerId, now: float) -> list[Effect]:
-        """A leader is gone: nobody wants what runs for it."""
-        for key in [key for key in self._steps if key[0] == leader]:
-            self._drop(self._steps[key], cancel=True)
+        """A leader is gone: what is kept goes on without it, what else runs for it nobody wants."""
+        for step in [step for key, step in self._steps.items() if key[0] == leader]:
+            self._lose_leader(step, now)
+        self._orphans.leader_left(leader, now)
+        self.retained.leader_left(leader)
+        self._share(now)
+        return self._taken()
+
+    def took_over(self, job: str, epoch: int, rank: int, leader: PeerId, now: float) -> list[Effect]:
+        """A leader has taken a job over: it hears what is here of it."""
+        term = (epoch, rank, leader)
+        if epoch <= 0 or len(job) > JOB_CHARS_MAX or self._orphans.outranks(job, term):
+            return []
+        self._led_by(job, term, now)
+        self._share(now)
+        return self._taken() + told_of(job, term, self._orphans, self.retained)
+
+    def resend(self, job: str, leader: PeerId, epoch: int, now: float) -> list[Effect]:
+        """The leader of a job, whose link was lost for a moment, wants to hear what is here of it."""
+        known = self._orphans.term(job)
+        if known is not None and (known[0], known[2]) != (epoch, leader):
+            return []
+        return self.took_over(job, epoch, 0 if known is None else known[1], leader, now)
+
+    def job_over(self, job: str, now: float) -> list[Effect]:
+        """A job has its outcome: nobody wants anything of it."""
+        for orphan in self._orphans.take_job(job):
+            self._end(orphan, cancel=orphan.busy)
+        for step in [step for step in self._steps.values() if step.kept and step.opened.job == job]:
+            self._drop(step, cancel=bool(step.running))
+        self.retained.forget(job)
         self._share(now)
         return self._taken()
 
@@ -192,7 +202,8 @@ class TaskHost:
         step = self._by_number.get(number)
         if step is not None:
             self._drop(step, cancel=True)
-            self._effects.append(Say(step.leader, Refused(step.opened.step, why)))
+            if step.orphaned_at is None:
+                self._effects.append(Say(step.leader, Refused(step.opened.step, why)))
             self._share(now)
         return self._taken()
 
@@ -200,6 +211,9 @@ class TaskHost:
         """Blobs are here; or they cannot be had, and why."""
         step, waiting = self._fetching.pop(key, (None, None))
         if step is None or step.number not in self._by_number:
+            return []
+        if why and step.orphaned_at is not None and waiting is not None:
+            step.queue = deque(each for each in step.queue if each is not waiting)
             return []
         if why:
             return self.refuse(step.number, why, now)
@@ -212,12 +226,12 @@ class TaskHost:
     def next_batches(self, room: int) -> list[Effect]:
         """Batches for a pool that has room for so many more."""
         while room > 0:
-            step = self._next_step()
+            step = next_step(list(self._all()), self._rests_for)
             if step is None:
                 break
             waiting = next(each for each in step.queue if not each.missing)
             step.queue.remove(waiting)
-            step.running[waiting.number] = waiting.batch.batch
+            step.running[waiting.number] = Running(waiting.batch.batch, waiting.batch.items.numbers)
             self._batches[waiting.number] = step
             self._effects.append(Submit(waiting.number, step.number, waiting.batch, waiting.buffers))
             room -= 1
@@ -228,12 +242,43 @@ class TaskHost:
         step = self._batches.get(number)
         if step is None:
             return []
-        return [Say(step.leader, Begun(step.opened.step, [step.running[number]]))]
+        batch = step.running[number]
+        batch.begun = True
+        if step.orphaned_at is not None or not batch.wanted:
+            return []
+        return [Say(step.leader, Begun(step.opened.step, [batch.number]))]
 
     def owner(self, number: int) -> tuple[PeerId, int] | None:
-        """The leader of a batch of the pool, and its step there."""
+        """The leader of a batch of the pool, and its step there; None also if it has none."""
         step = self._batches.get(number)
-        return None if step is None else (step.leader, step.opened.step)
+        return None if step is None or step.orphaned_at is not None else (step.leader, step.opened.step)
+
+    def number_of(self, number: int) -> int:
+        """The number here of the step that a batch is of; 0 for none."""
+        step = self._batches.get(number)
+        return 0 if step is None else step.number
+
+    def done(self, number: int, done: Done, buffers: Sequence[Buffer]) -> list[Effect]:
+        """Items of a batch ended; `done` as its leader will hear it, whose step and number are not known yet."""
+        step = self._batches.get(number)
+        if step is None or not step.running[number].wanted:
+            return []
+        sent = 0
+        if step.kept:
+            step.running[number].over.update(done.items.numbers)
+            if not done.failures:
+                sent = step.sent = step.sent + 1
+                said_to = step.term if step.orphaned_at is None else None
+                self.retained.add(step.key, (step.opening, sent), done, buffers, said_to, step.origin)
+        if step.orphaned_at is not None:
+            return []
+        return [Say(step.leader, msgspec.structs.replace(done, step=step.opened.step, number=sent), buffers)]
+
+    def taken_back(self, number: int, items: Iterable[int]) -> None:
+        """Items of a batch are with the pool no more; `recalled` follows."""
+        step = self._batches.get(number)
+        if step is not None and step.kept:
+            step.running[number].over.update(items)
 
     def batch_ended(self, number: int, now: float) -> None:
         """Nothing more comes of a batch."""
@@ -245,15 +290,15 @@ class TaskHost:
     def recalled(self, number: int, items: Sequence[int], now: float) -> list[Effect]:
         """The answer to `Recall`: these had not begun."""
         step = self._by_number.get(number)
-        if step is None:
+        if step is None or step.orphaned_at is not None:
             return []
         step.active_at = now
         return [Say(step.leader, GivenBack(step.opened.step, span(items)))]
 
     def step_of(self, number: int) -> tuple[PeerId, int] | None:
-        """The leader of a step of the pool, and its number there."""
+        """The leader of a step of the pool, and its number there; None also if it has none."""
         step = self._by_number.get(number)
-        return None if step is None else (step.leader, step.opened.step)
+        return None if step is None or step.orphaned_at is not None else (step.leader, step.opened.step)
 
     def rest(self, resting: bool, now: float) -> list[Effect]:
         """The owner lets the device work for others, or no more."""
@@ -267,6 +312,8 @@ class TaskHost:
         if now - self._turned_at >= TURN_S:
             self._turned_at = now
             self._turn += 1
+        for orphan in self._orphans.take_due(now):
+            self._end(orphan, cancel=orphan.busy)
         self._share(now)
         return self._taken()
 
@@ -276,40 +323,122 @@ class TaskHost:
 
     @property
     def unserved(self) -> bool:
-        """Whether a step has no slots and waits for its turn: time must pass here, though nothing runs."""
-        return any(step.granted <= 0 and not self._rests_for(step) for step in self._steps.values())
+        """Whether a step waits for its turn for slots, or has no leader: time must pass here, though nothing runs."""
+        waits = any(step.granted <= 0 and not self._rests_for(step) for step in self._steps.values())
+        return waits or len(self._orphans) > 0
 
     @property
     def free_slots(self) -> int:
         """Slots that nobody uses."""
-        return max(0, self.slots - sum(min(len(step.running), step.slots_max) for step in self._steps.values()))
+        return max(0, self.slots - sum(min(len(step.running), step.slots_max) for step in self._all()))
 
     def jobs(self) -> set[tuple[PeerId, str]]:
         """The jobs that have steps here."""
-        return {(step.leader, step.opened.job) for step in self._steps.values()}
+        return {(step.leader, step.opened.job) for step in self._all()}
 
     def check(self) -> None:
         """Invariants."""
         for number, step in self._batches.items():
-            assert number in step.running and step.number in self._by_number
-        assert len(self._by_number) == len(self._steps)
+            assert number in step.running and self._by_number[step.number] is step
+        assert set(self._by_number) == {number for step in self._all() for number in (*step.before, step.number)}
+        assert all(step.orphaned_at is None for step in self._steps.values())
+        assert all(step.orphaned_at is not None and step.kept for step in self._orphans)
+        self.retained.check()
+
+    # --- changing hands ----------------------------------------------------------------------------------------
+
+    def _lose_leader(self, step: HostedStep, now: float) -> None:
+        if not step.kept or not step.busy:
+            self._drop(step, cancel=True)
+            return
+        del self._steps[step.leader, step.opened.step]
+        for dropped in self._orphans.add(step, now):
+            self._end(dropped, cancel=True)
+
+    def _led_by(self, job: str, term: Term, now: float) -> None:
+        """None but that leader leads a job from now on."""
+        if self._orphans.led_by(job, term, now):
+            for step in list(self._steps.values()):
+                if step.opened.job == job and step.kept and step.term < term:
+                    self._lose_leader(step, now)
+
+    def _open_kept(self, leader: PeerId, opened: Open, buffers: Sequence[Buffer], now: float) -> list[Effect]:
+        key, term = (opened.job, opened.path), (opened.epoch, opened.rank, leader)
+        if self._orphans.outranks(opened.job, term):
+            return [Say(leader, Refused(opened.step, "another peer leads this job now"))]
+        self._led_by(opened.job, term, now)
+        orphan, told = self._orphans.take(key, leader)
+        gone: Sequence[int] = ()
+        before = orphan.opened if orphan is not None else opened if told is None else told.opened
+        same = same_call(before, opened)
+        if not same:  # what came of another call is not what comes of this one
+            self.retained.forget_step(key)
+        if orphan is not None and not (same and opened.adopted):
+            self._end(orphan, cancel=orphan.busy)
+            orphan = None
+        if not may_adopt(told, opened):
+            if orphan is not None:
+                self._end(orphan, cancel=True)
+            # It would wait for ever for what came of those before.
+            self._effects.append(Say(leader, Refused(opened.step, "it does not have the batches that were adopted")))
+            self._share(now)
+            return self._taken()
+        if told is not None:
+            gone = gone_since(orphan, told, opened)
+        step = orphan
+        if step is None:
+            step = self._begin(leader, opened, buffers, now)
+        else:
+            self._adopt(step, leader, opened, buffers, now)
+        self._orphans.opened(step)
+        self._share(now)
+        self._effects += begun_of(step)
+        if told is not None:
+            self._effects += said_since(step, told, gone, self.retained)
+        return self._taken()
+
+    def _begin(self, leader: PeerId, opened: Open, buffers: Sequence[Buffer], now: float) -> HostedStep:
+        step = HostedStep(next(self._numbers), leader, opened, now)
+        self._steps[leader, opened.step] = step
+        self._by_number[step.number] = step
+        self._effects.append(Prepare(step.number, leader, opened, buffers))
+        if opened.needed:
+            step.missing = True
+            self._fetch(step, None, opened.needed, opened.holders)
+        return step
+
+    def _adopt(self, step: HostedStep, leader: PeerId, opened: Open, buffers: Sequence[Buffer], now: float) -> None:
+        """Go on with an orphan for whoever has taken its job over: with the batches that it adopts, and no others."""
+        changed = (step.leader == self.me) != (leader == self.me)
+        needed = opened.needed if changed else [*dict.fromkeys((*step.opened.needed, *opened.needed))]
+        unwanted = keep_adopted(step, opened)
+        step.led_by(leader, opened, next(self._numbers), now)
+        self._steps[leader, opened.step] = step
+        if changed:  # own jobs may do what those of others may not
+            step.before.append(step.number)
+            step.number = next(self._numbers)
+            self._by_number[step.number] = step
+            step.missing |= bool(opened.shared)
+            self._effects.append(Prepare(step.number, leader, opened, buffers))
+            step.missing = bool(needed)
+        self._effects += unwanted  # after the step is known: the pool may want more at once
+        self._fetch_anew(step, needed)
+
+    def _fetch_anew(self, step: HostedStep, needed: Sequence[tuple[str, int]]) -> None:
+        """What is being fetched may be asked of a leader that is gone."""
+        holders = step.opened.holders
+        for key in [key for key, (each, _) in self._fetching.items() if each is step]:
+            del self._fetching[key]
+        if step.missing:
+            self._fetch(step, None, needed, holders)
+        for waiting in step.queue:
+            if waiting.missing:
+                self._fetch(step, waiting, waiting.batch.blobs, [*waiting.batch.holders, *holders])
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _next_step(self) -> HostedStep | None:
-        busy = frozenset[str]().union(*(step.exclusive for step in self._steps.values() if step.running))
-        ready = [
-            step
-            for step in self._steps.values()
-            if not step.missing
-            and not self._rests_for(step)
-            and any(not each.missing for each in step.queue)
-            and not (step.exclusive & busy)
-            and not (step.opened.one_at_a_time and step.running)
-        ]
-        return min(
-            ready, key=lambda step: (-step.opened.priority, len(step.running) / max(0.5, step.granted)), default=None
-        )
+    def _all(self) -> Iterable[HostedStep]:
+        return itertools.chain(self._steps.values(), self._orphans)
 
     def _rests_for(self, step: HostedStep) -> bool:
         return self.resting and step.leader != self.me
@@ -322,27 +451,34 @@ class TaskHost:
         self._effects.append(Fetch(key, blobs, [PeerId(each) for each in (*holders, step.leader)]))
 
     def _drop(self, step: HostedStep, *, cancel: bool, replace: bool = False) -> None:
-        del self._steps[step.leader, step.opened.step]
-        del self._by_number[step.number]
+        if step.orphaned_at is None:
+            del self._steps[step.leader, step.opened.step]
+        else:
+            self._orphans.remove(step)
+        self._end(step, cancel=cancel, replace=replace)
+
+    def _end(self, step: HostedStep, *, cancel: bool, replace: bool = False) -> None:
         for number in step.running:
             self._batches.pop(number, None)
-        self._effects.append(End(step.number, cancel, cancel and replace))
+        for number in (*step.before, step.number):
+            del self._by_number[number]
+            self._effects.append(End(number, cancel, cancel and replace))
 
     def _share(self, now: float) -> None:
         """Share the slots out anew, and tell each leader whose number changed."""
         claims = {
-            key: Claim((step.leader, step.opened.job), step.opened.priority, step.slots_max)
-            for key, step in self._steps.items()
+            step.number: Claim((step.leader, step.opened.job), step.opened.priority, step.slots_max)
+            for step in self._all()
             # One without slots is given nothing for that very reason: it has its turn, to show whether it wants any.
             if (step.queue or step.running or step.granted <= 0 or now - step.active_at <= IDLE_S)
             and not self._rests_for(step)
         }
         granted = shared_out(self.slots, claims, self._turn)
-        for key, step in self._steps.items():
+        for step in self._all():
             # A step that rests here keeps no slot from others; its leader may go on believing in its own.
-            slots = granted.get(key, 0 if self._rests_for(step) else step.granted)
-            if key in claims or slots == 0:
-                if slots != step.granted:
+            slots = granted.get(step.number, 0 if self._rests_for(step) else step.granted)
+            if step.number in claims or slots == 0:
+                if slots != step.granted and step.orphaned_at is None:
                     self._effects.append(Say(step.leader, Granted(step.opened.step, slots)))
                 if step.granted <= 0 < slots:
                     step.active_at = now

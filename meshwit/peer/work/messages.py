@@ -60,6 +60,11 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=1):
         blobs: that the captured values refer to, and `holders`, who has them.
         roots: folders for activities; only a peer's own jobs are granted any.
         any_function: functions and pickles of any kind may be run; only a peer's own jobs are granted that.
+        path: of the step in its job, the same for every leader of it.
+        epoch: of the leader, with its `rank`; 0 where the job ends with its leader.
+        since: how many answers the leader had recorded when it wished for the step: what the step rests on.
+        adopted: batches that the peer held for the leader before: their numbers then, and now.
+        shared: buffers that are not beside the message: by their place among all, the blobs that hold their bytes.
     """
 
     step: int
@@ -75,6 +80,17 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=1):
     holders: list[str] = []
     roots: list[str] = []
     any_function: bool = False
+    path: tuple[int, ...] = ()
+    epoch: int = 0
+    rank: int = 0
+    since: int = 0
+    adopted: list[tuple[int, int]] = []
+    shared: dict[int, BlobRef] = {}
+
+    @property
+    def needed(self) -> list[BlobRef]:
+        """All blobs that must be here before a task can run."""
+        return [*self.blobs, *self.shared.values()]
 
 
 class Assigned(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -109,6 +125,13 @@ class Close(msgspec.Struct, frozen=True, array_like=True, tag=5):
     cancel: bool = False
 
 
+class Durable(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """The first `upto` `Done` that the peer sent of the step outlive this leader: they need not be kept any longer."""
+
+    step: int
+    upto: int
+
+
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=11):
     """The step does not run here, and why."""
 
@@ -138,6 +161,7 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=14):
         failures: by item number.
         outputs: what they printed, by item number.
         blobs: that the values refer to; this peer has them.
+        number: counts the messages of this kind of the step from 1, where they are kept until they are `Durable`.
     """
 
     step: int
@@ -148,6 +172,7 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=14):
     failures: dict[int, TaskFailure] = {}
     outputs: dict[int, str] = {}
     blobs: list[BlobRef] = []
+    number: int = 0
 
 
 class GivenBack(msgspec.Struct, frozen=True, array_like=True, tag=15):
@@ -169,6 +194,48 @@ class Died(msgspec.Struct, frozen=True, array_like=True, tag=17):
     cause: str
 
 
-ToPeer: TypeAlias = Open | Assigned | AskBack | Unwanted | Close
+class HeldBatch(msgspec.Struct, frozen=True, array_like=True):
+    """A batch of a leader that is gone, with its number there; `begun`, if a worker process has it."""
+
+    batch: int
+    items: Span
+    begun: bool
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True, tag=18):
+    """To whoever took a job over: of one of its steps, this is still under way here. The `leader` that it was given
+    by, its epoch and `since` say on what it rests."""
+
+    job: str
+    path: tuple[int, ...]
+    batches: list[HeldBatch]
+    epoch: int = 0
+    leader: str = ""
+    since: int = 0
+
+
+class Redone(msgspec.Struct, frozen=True, array_like=True, tag=19):
+    """To whoever took a job over: results of one of its steps that may not have outlived the leader before.
+    The `leader` that they were computed for, its epoch and `since` say on what they rest."""
+
+    job: str
+    path: tuple[int, ...]
+    items: Span
+    header: bytes
+    blobs: list[BlobRef] = []
+    epoch: int = 0
+    leader: str = ""
+    since: int = 0
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """To whoever took a job over: all `Held` and `Redone` of it have been sent."""
+
+    job: str
+    epoch: int
+
+
+ToPeer: TypeAlias = Open | Assigned | AskBack | Unwanted | Close | Durable
 ToLeader: TypeAlias = Refused | Granted | Begun | Done | GivenBack | Beat | Died
-JobMessage: TypeAlias = ToPeer | ToLeader
+ToSuccessor: TypeAlias = Held | Redone | Ready
+JobMessage: TypeAlias = ToPeer | ToLeader | ToSuccessor

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 from meshwit.codec import Buffer
+from meshwit.peer.letters import Letter
 from meshwit.peer.wire.frames import Channel
-from meshwit.peer.work.messages import JobMessage
 from meshwit.peer.work.transfer import Packer, Parcel, Unpacker
 
 UNFINISHED_BYTES_MAX: Final = 2 * 1024**3
@@ -42,7 +42,7 @@ class Route:
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
 
-    def send(self, message: JobMessage, buffers: Sequence[Buffer] = ()) -> None:
+    def send(self, message: Letter, buffers: Sequence[Buffer] = ()) -> None:
         """Send a message after those before it; `buffers` must stay as they are."""
         if self._closed:
             return
@@ -52,7 +52,7 @@ class Route:
             if rest is not None:
                 self._pump = asyncio.get_running_loop().create_task(self._write_on(rest))
 
-    def send_now(self, message: JobMessage) -> None:
+    def send_now(self, message: Letter) -> None:
         """Send a small message before all that waits; where the link is full it is lost."""
         if not self._closed:
             for frame in self._packer.frames(message):

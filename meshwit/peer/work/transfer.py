@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from meshwit.codec import Buffer
-from meshwit.peer.work.messages import JobMessage
+from meshwit.peer.letters import Letter
 
 MESSAGE: Final = 0
 PIECE: Final = 1
@@ -31,14 +31,14 @@ _MESSAGE: Final = struct.Struct("<B")
 class Parcel(msgspec.Struct, frozen=True):
     """A message and the buffers beside it."""
 
-    message: JobMessage
+    message: Letter
     buffers: Sequence[Buffer] = ()
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
     """A message as it crosses: which streams are its buffers, and which, if any, its header."""
 
-    message: JobMessage
+    message: Letter
     streams: list[int] = []
     header: int = -1
 
@@ -53,7 +53,7 @@ class Packer:
     def __init__(self) -> None:
         self._stream = 0
 
-    def frames(self, message: JobMessage, buffers: Sequence[Buffer] = ()) -> Iterator[bytes]:
+    def frames(self, message: Letter, buffers: Sequence[Buffer] = ()) -> Iterator[bytes]:
         """The frames of a message, in their order."""
         streams = []
         for buffer in buffers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import array
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, assert_never
 
@@ -27,6 +27,7 @@ from meshwit.peer.work.messages import (
     Close,
     Died,
     Done,
+    Durable,
     JobMessage,
     Open,
     ToPeer,
@@ -62,6 +63,7 @@ class Working:
         codec: knows all types of the registry.
         functions: packages whose functions tasks may call by name.
         pickles: tasks may bring pickles, which is any code.
+        bytes_of: the bytes of a blob that is here. Raises OSError.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Working:
         *,
         functions: Sequence[str] = (),
         pickles: bool = False,
+        bytes_of: Callable[[str], Buffer],
     ) -> None:
         self.host = TaskHost(me, pool.size)
         self._me = me
@@ -83,11 +86,14 @@ class Working:
         self._registry = registry
         self._functions = list(functions)
         self._pickles = pickles
+        self._bytes_of = bytes_of
         self._fetch = fetch
         self._say = say
         self._loop = asyncio.get_running_loop()
         self._left: dict[int, int] = {}
         self._activities: dict[int, str] = {}
+        self._unprepared: dict[int, do.Prepare] = {}
+        self._recalls: dict[int, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._warming: asyncio.TimerHandle | None = None
         pool.on_death = self._worker_died
@@ -108,6 +114,8 @@ class Working:
                 self._perform(self.host.unwanted(leader, message))
             case Close():
                 self._perform(self.host.close(leader, message, now))
+            case Durable():
+                self._perform(self.host.durable(leader, message))
             case _:
                 assert_never(message)
         self.feed()
@@ -115,6 +123,21 @@ class Working:
     def leader_left(self, leader: PeerId) -> None:
         """A leader is gone."""
         self._perform(self.host.leader_left(leader, self._loop.time()))
+        self.feed()
+
+    def took_over(self, job: str, epoch: int, rank: int, leader: PeerId) -> None:
+        """A peer has taken a job over: it hears what is here of it, and may go on with it."""
+        self._perform(self.host.took_over(job, epoch, rank, leader, self._loop.time()))
+        self.feed()
+
+    def resend(self, job: str, leader: PeerId, epoch: int) -> None:
+        """The leader of a job is back, and wants to hear what is here of it."""
+        self._perform(self.host.resend(job, leader, epoch, self._loop.time()))
+        self.feed()
+
+    def job_over(self, job: str) -> None:
+        """A job has its outcome."""
+        self._perform(self.host.job_over(job, self._loop.time()))
         self.feed()
 
     def rest(self, resting: bool) -> None:
@@ -151,10 +174,13 @@ class Working:
     def _perform(self, effects: Sequence[do.Effect]) -> None:
         for effect in effects:
             match effect:
-                case do.Say(leader=leader, message=message):
-                    self._say(leader, message)
-                case do.Prepare():
-                    self._prepare(effect)
+                case do.Say(leader=leader, message=message, buffers=buffers):
+                    self._say(leader, message, buffers)
+                case do.Prepare(number=number, opened=opened):
+                    if opened.shared:
+                        self._unprepared[number] = effect
+                    else:
+                        self._prepare(effect)
                 case do.Submit():
                     self._submit(effect)
                 case do.Fetch():
@@ -191,13 +217,14 @@ class Working:
 
     def _program(self, effect: do.Prepare) -> dict[str, Any]:
         """What a worker process needs. Raises RefusedError and CodecError."""
-        told = self._codec.decode(effect.opened.header, effect.buffers)
+        told = self._codec.decode(effect.opened.header, self._buffers(effect))
         if not isinstance(told, dict) or not isinstance(told.get("captured"), list):
             raise RefusedError("what was sent is no step")
         own = effect.leader == self._me
         offer, owners = self._registry.offer, self._registry.owners
         controllers = {owners["type Int"]: None}
-        for name, form in _calls(told.get("task")):
+        calls, types = _named_in(told.get("task"))
+        for name, form in calls:
             activity = offer.activities.get(name)
             if activity is None or not 0 <= form < len(activity.forms):
                 raise RefusedError(f"has no activity {name[:80]}")
@@ -208,10 +235,11 @@ class Working:
             self._activities.setdefault(effect.number, name)
             controllers[owners[activity.name]] = None
             known = activity.forms[form]
-            for kind in (*(parameter.type for parameter in known.parameters), known.returns or "Object"):
-                owner = owners.get(f"type {kind}") or owners.get(f"type {kind.removesuffix('Collection')}")
-                if owner is not None:
-                    controllers[owner] = None
+            types |= {*(parameter.type for parameter in known.parameters), known.returns or "Object"}
+        for kind in sorted(types):
+            owner = owners.get(f"type {kind}") or owners.get(f"type {kind.removesuffix('Collection')}")
+            if owner is not None:
+                controllers[owner] = None
         any_function = own and effect.opened.any_function
         return {
             "controllers": list(controllers),
@@ -222,10 +250,22 @@ class Working:
             "pickles": any_function or self._pickles,
         }
 
+    def _buffers(self, effect: do.Prepare) -> list[Buffer]:
+        """All buffers of a step, those that are shared read from where they lie. Raises RefusedError and OSError."""
+        shared = effect.opened.shared
+        count = len(shared) + len(effect.buffers)
+        if any(not 0 <= place < count for place in shared):
+            raise RefusedError("what was sent is no step")
+        rest = iter(effect.buffers)
+        return [self._bytes_of(shared[place][0]) if place in shared else next(rest) for place in range(count)]
+
     def _refuse(self, number: int, why: str) -> None:
         self._perform(self.host.refuse(number, why, self._loop.time()))
 
     def _submit(self, effect: do.Submit) -> None:
+        waited = self._unprepared.pop(effect.step, None)
+        if waited is not None:
+            self._prepare(waited)
         numbers = effect.batch.items.numbers
         self._left[effect.number] = len(numbers)
         items = EncodedItems(effect.batch.header, effect.buffers, len(numbers))
@@ -240,13 +280,16 @@ class Working:
         self._perform(self.host.begun(number))
 
     def _results(self, results: BatchResults) -> None:
-        owner = self.host.owner(results.batch_id)
-        self._ended(results.batch_id, len(results.numbers), over=results.finished)
-        if owner is not None and results.numbers:
-            leader, step = owner
+        unstartable = [each for each in results.failures.values() if each.kind == "unstartable"]
+        if unstartable:
+            # That is this device's fault and no item's: others may have none.
+            cause = unstartable[0].traceback.strip().rpartition("\n")[2]
+            step = self.host.number_of(results.batch_id)
+            self._refuse(step, ": ".join(filter(None, [unstartable[0].message, cause])))
+        elif results.numbers:
             header, buffers = results.encoded or (b"", [])
             done = Done(
-                step,
+                0,
                 span(results.numbers),
                 header,
                 array.array("f", results.seconds).tobytes(),
@@ -255,7 +298,8 @@ class Working:
                 {number: text[-2000:] for number, text in results.outputs.items()},
                 list(results.blobs),
             )
-            self._say(leader, done, buffers)
+            self._perform(self.host.done(results.batch_id, done, buffers))
+        self._ended(results.batch_id, len(results.numbers), over=results.finished)
         self.feed()
 
     def _ended(self, number: int, count: int, *, over: bool = False) -> None:
@@ -269,11 +313,13 @@ class Working:
     async def _recall(self, effect: do.Recall) -> None:
         back = list(effect.queued)
         wanted = set(effect.items)
-        for number in effect.batches if wanted else ():
-            if number in self._left:
-                taken = await self._pool.take_back(number, wanted)
-                self._ended(number, len(taken))
-                back += taken
+        async with self._recalls.setdefault(effect.step, asyncio.Lock()):  # a leader may ask twice in a row
+            for number in effect.batches if wanted else ():
+                if number in self._left:
+                    taken = await self._pool.take_back(number, wanted)
+                    self.host.taken_back(number, taken)
+                    self._ended(number, len(taken))
+                    back += taken
         self._perform(self.host.recalled(effect.step, back, self._loop.time()))
         self.feed()
 
@@ -284,6 +330,9 @@ class Working:
 
     def _end(self, number: int, *, cancel: bool) -> None:
         self._activities.pop(number, None)
+        self._recalls.pop(number, None)
+        if self._unprepared.pop(number, None) is not None:
+            return
         if cancel:
             self._pool.cancel(number)
         else:
@@ -312,27 +361,42 @@ def _release(pool: WorkerPool, number: int) -> None:
         pool.cancel(number)  # a batch of it was never finished
 
 
-def _calls(packed: object) -> Iterator[tuple[str, int]]:
-    """The activities and forms that a packed task calls. Raises RefusedError.
+def _named_in(packed: object) -> tuple[list[tuple[str, int]], set[str]]:
+    """The activities and forms that a packed task calls, and the types that it names. Raises RefusedError.
 
     Knows the very shapes that `lang.task` reads, and refuses all others: what it passed over, a worker might run.
     """
+    calls: list[tuple[str, int]] = []
+    types: set[str] = set()
     pending = [packed]
     while pending:
         node = pending.pop()
+        named: tuple[object, ...] = ()
         match node if isinstance(node, list | tuple) else None:
-            case ["constant", _, _] | ["load", _, _, _]:
-                pass
-            case ["convert", inner, _] | ["member", inner, _, _, _]:
+            case ["constant", _, kind] | ["load", _, kind, _]:
+                named = (kind,)
+            case ["convert", inner, kind]:
                 pending.append(inner)
-            case ["operate", _, left, right, _, _]:
+                named = (kind,)
+            case ["member", inner, _, of, kind]:
+                pending.append(inner)
+                named = (of, kind)
+            case ["operate", _, left, right, kind, sides]:
                 pending += [right] if left is None else [left, right]
-            case ["logic", _, left, right] | ["item", left, right, _, _]:
+                named = (kind, *(sides if isinstance(sides, list | tuple) else ()))
+            case ["logic", _, left, right]:
                 pending += [left, right]
-            case ["array", list(parts), _]:
+            case ["item", left, right, of, kind]:
+                pending += [left, right]
+                named = (of, kind)
+            case ["array", list(parts), kind]:
                 pending += parts
-            case ["invoke", str(name), int(form), list(parts), _]:
-                yield name, form
+                named = (kind,)
+            case ["invoke", str(name), int(form), list(parts), kind]:
+                calls.append((name, form))
                 pending += parts
+                named = (kind,)
             case _:
                 raise RefusedError("what was sent is no task")
+        types.update(each for each in named if isinstance(each, str))
+    return calls, types

@@ -29,7 +29,7 @@ class Net:
         self.accused = []
         self.full = 0
 
-    def add(self, number: int, bytes_max: int | None = None) -> BlobService:
+    def add(self, number: int, bytes_max: int | None = None, dial=None) -> BlobService:
         me = peer(number)
 
         def send(to, payload):
@@ -43,7 +43,7 @@ class Net:
         store = BlobStore(self.folder / str(number), bytes_max)
         service = BlobService(
             store, send, lambda to: to in self.services, lambda who, why: self.accused.append((who, why)),
-            chance=random.Random(number),
+            chance=random.Random(number), dial=dial,
         )  # fmt: skip
         self.services[me] = service
         return service
@@ -218,6 +218,57 @@ def test_eviction_leaves_what_is_pinned_and_parts_in_use(tmp_path):
     age(store)
     store.evict()
     assert not list(store.folder.glob("??/*"))
+
+
+def test_a_store_over_its_limit_is_evicted_at_the_start(tmp_path):
+    async def story(net):
+        store = BlobStore(tmp_path / "7")
+        old = store.put(b"old" * 1000)
+        age(store)
+        net.add(7, bytes_max=1000)
+        while store._place(old.hash).exists():
+            await asyncio.sleep(0.01)
+
+    play(tmp_path, story)
+
+
+def test_holders_without_a_link_are_dialled_a_few_at_a_time_and_give_once_linked(tmp_path):
+    """Until then the blob comes from whoever is linked; here nobody is."""
+
+    async def story(net):
+        blob = net.add(9).store.put(DATA)
+        holder = net.services.pop(peer(9))
+        asked, most, now = [], 0, 0
+
+        async def dial(to):
+            nonlocal most, now
+            asked.append(to)
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(0.01)
+            now -= 1
+            if to == peer(9):
+                net.services[to] = holder
+                needer.link_up(to)
+
+        needer = net.add(0, dial=dial)
+        path = await needer.fetch(blob.hash, blob.size, [peer(9), *map(peer, range(1, 9))])
+        assert path.read_bytes() == DATA
+        assert peer(9) in asked and most <= 3
+
+    play(tmp_path, story)
+
+
+def test_nobody_is_dialled_for_what_is_here(tmp_path):
+    async def story(net):
+        async def dial(to):
+            raise AssertionError(to)
+
+        needer = net.add(0, dial=dial)
+        blob = needer.store.put(DATA)
+        await needer.fetch(blob.hash, blob.size, [peer(5)])
+
+    play(tmp_path, story)
 
 
 def test_a_store_over_its_limit_is_evicted_after_a_fetch(tmp_path):

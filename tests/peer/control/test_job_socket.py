@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import socket
 import threading
 from decimal import Decimal
@@ -48,10 +49,12 @@ EVERY_EVENT: list[events.JobEvent] = [
     events.WorkerDied(at=0.6, worker=1, cause="killed"),
     events.Waited(at=0.7, duration_ms=10, text=""),
     events.Returned(at=0.8, values=("1", "x")),
+    events.LeaderChanged(at=0.85, leader="otter"),
     events.Paused(at=0.9),
     events.Resumed(at=1.0),
     events.Cancelled(at=1.1),
     events.JobFailed(at=1.2, failure=FAILURE),
+    events.JobHeld(at=1.25, failure=FAILURE),
     events.Completed(at=1.3),
 ]
 
@@ -288,26 +291,28 @@ def test_a_peer_that_is_gone_has_started_nothing(jobs, tmp_path):
 def test_a_peer_that_stops_in_mid_job_is_lost_and_leaves_nothing_behind(jobs, tmp_path):
     with ServedJobs(tmp_path, jobs) as served, start_job(served.client, asked(jobs), jobs.codec) as job:
         served.stop()
-        with pytest.raises(PeerLostError, match="the peer that led the job has stopped"):
+        with pytest.raises(PeerLostError, match="the peer of this device has stopped"):
             job.wait(30)
         with pytest.raises(PeerLostError):
             job.result()
         job.cancel()  # nobody is there, and that is no error
 
 
-def test_whoever_leaves_gives_the_job_up(jobs, tmp_path):
-    cancelled = threading.Event()
-
-    def watch(job: FakeJob) -> None:
-        job.ending.add_done_callback(lambda _: cancelled.set())
-
-    jobs.on_submit = watch
+def test_the_job_of_whoever_leaves_goes_on(jobs, tmp_path):
     with ServedJobs(tmp_path, jobs) as served:
         with start_job(served.client, asked(jobs), jobs.codec):
             pass
-        assert cancelled.wait(20)
+        assert jobs.led[0].left.wait(20)
 
-    assert jobs.led[0].asked == ["cancel"]
+    assert jobs.led[0].asked == []
+
+
+def test_the_jobs_of_a_peer_that_stops_are_not_cancelled(jobs, tmp_path):
+    with ServedJobs(tmp_path, jobs) as served, start_job(served.client, asked(jobs), jobs.codec):
+        served.stop()
+
+    assert jobs.led[0].left.is_set()
+    assert jobs.led[0].asked == []
 
 
 def test_a_job_whose_outcome_is_a_bug_is_told_as_one(jobs, tmp_path):
@@ -409,14 +414,15 @@ def test_a_message_that_is_too_large_is_refused(jobs, tmp_path):
         assert served.client.mesh()
 
 
-def test_nonsense_in_mid_job_gives_the_job_up(jobs, tmp_path):
+def test_nonsense_in_mid_job_ends_the_telling_and_not_the_job(jobs, tmp_path):
     for data in (b"\xc1", encode(asked(jobs))):
         with ServedJobs(tmp_path, jobs) as served, contextlib.closing(opened(served)) as connection:
             connection.send(encode(asked(jobs)))
             connection.recv(20)
             connection.send(data)
             assert closed_with(connection) == 1007
-        assert jobs.led[-1].asked == ["cancel"]
+        assert jobs.led[-1].left.is_set()
+        assert jobs.led[-1].asked == []
 
 
 def test_who_asks_for_nothing_is_cut_off(jobs, tmp_path):
@@ -444,13 +450,13 @@ def test_open_jobs_count_as_connections(jobs, tmp_path):
         second.close()
 
 
-def test_a_client_that_takes_nothing_is_cut_off_and_its_job_given_up(jobs, tmp_path):
+def test_a_client_that_takes_nothing_is_cut_off_and_its_job_goes_on(jobs, tmp_path):
     limits = ControlLimits(close_timeout_s=1, send_timeout_s=0.2)
     with ServedJobs(tmp_path, jobs, limits) as served:
-        cancelled = threading.Event()
+        begun: queue.Queue[FakeJob] = queue.Queue()
 
         def flood(job: FakeJob) -> None:
-            job.ending.add_done_callback(lambda _: cancelled.set())
+            begun.put(job)
             for _ in range(400):
                 job.on_event(events.Traced(at=0.0, text="x" * 100_000, line=1))
 
@@ -460,7 +466,9 @@ def test_a_client_that_takes_nothing_is_cut_off_and_its_job_given_up(jobs, tmp_p
         connection.protocol.receive_data = lambda data: stalled.wait(30)  # its thread reads once, and no more
         stalled = threading.Event()
         connection.send(encode(asked(jobs)))
-        assert cancelled.wait(20)
+        job = begun.get(timeout=20)
+        assert job.left.wait(20)
+        assert job.asked == []
         stalled.set()
         connection.socket.close()
 

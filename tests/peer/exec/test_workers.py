@@ -33,6 +33,26 @@ def test_values_come_back_under_their_numbers():
     assert not outcome.failures
 
 
+def test_when_a_batch_has_ended_there_is_room_for_another():
+    """Else the worker process, which is at the one that waited, finds none after that."""
+
+    async def main():
+        async with Driver(1) as driver:
+            room = []
+
+            def arrived(results):
+                if results.finished:
+                    room.append(driver.pool.wants_more())
+
+            driver.pool.prepare(1, "slowly")
+            for number in range(2):
+                driver.pool.submit(Batch(1, number, [0.006]), arrived)
+            await until(lambda: len(room) == 2)
+            assert room == [1, 2]
+
+    run_async(main)
+
+
 def test_pipes_served_by_threads():
     outcome = drive("double", list(range(1000)), batch_size=64, pipe_threads=True)
     assert outcome.values == {n: 2 * n for n in range(1000)}

@@ -122,6 +122,34 @@ def test_an_item_named_twice_in_one_message_counts_once():
     assert job.works().variables == {"ys": [0, 2, 4, 6]}
 
 
+@pytest.mark.parametrize("worker", [False, True], ids=["a stranger", "a worker that was given nothing"])
+def test_reports_of_a_peer_that_was_never_given_the_step_change_nothing(worker):
+    job = LedJob(grid(4), workers=[peer("here"), peer("den", 0)] if worker else [peer("here")])
+    held = job.holds("here")
+    told, given, den = len(job.told), len(job.given), PeerId("den")
+    job.ends(*range(4), at="den", printed={0: "hello"})
+    job.ends(*range(4), at="den", failing={0: "no"}, kind="killed")
+    job.hears(job.leader.begun(1, den, range(8), 0.0))
+    job.hears(job.leader.given_back(1, den, [*held, 99], 0.0))
+    job.hears(job.leader.worker_died(1, den, 3, "killed by signal 9", 0.0))
+    assert (len(job.told), len(job.given), job.holds("here")) == (told, given, held)
+    if not worker:
+        job.hears(job.leader.granted(1, den, 8, 0.0))
+        job.hears(job.leader.refused(1, den, "no", 0.0))
+        assert (len(job.told), len(job.given), job.holds("here")) == (told, given, held)
+    assert job.works().variables == {"ys": DOUBLES[:4]}
+    assert job.told_of(events.Progressed)[-1].peers.keys() == {"here"}
+
+
+def test_the_last_results_of_a_peer_that_has_left_still_count():
+    job = LedJob(grid(2), workers=TWO)
+    (number,) = job.holds("den")
+    job.leaves("den")
+    job.hears(job.leader.results(1, PeerId("den"), [number], [DOUBLES[number]], [0.1], {}, {}, 1, 0.0))
+    assert job.works().variables == {"ys": DOUBLES[:2]}
+    assert job.told_of(events.Progressed)[-1].peers == {"here": 1, "den": 1}
+
+
 # --- poison and once ---------------------------------------------------------------------------------------------
 
 

@@ -1,91 +1,16 @@
-"""The journal only grows, and copies of it merge to the same, in whatever order."""
+"""The journal: what was first noted stands, a step that ended needs its items no more, doubts are not forgotten."""
 
 from __future__ import annotations
-
-from hypothesis import given
-from hypothesis import strategies as st
 
 from meshwit.lang.control import Failure
 from meshwit.peer.job.journal import Journal, Known
 
-PATHS = [(1, 1), (1, 2), (2, 1, 0), (2, 1, 1)]
-ITEMS = 4
-
-
-def truth(path: tuple[int, ...]) -> Known:
-    """Activities are functions of their arguments: there is one answer to a wish, and some of them are failures."""
-    return Known(failure=Failure("no")) if path == (1, 2) else Known([(path, item) for item in range(ITEMS)])
-
-
-@st.composite
-def journals(draw) -> Journal:
-    """What some peer knows of a job: some results of items, some answers."""
-    journal = Journal()
-    for path in draw(st.lists(st.sampled_from(PATHS), unique=True)):
-        numbers = draw(st.lists(st.integers(0, ITEMS - 1), unique=True))
-        journal.record_items(path, numbers, [(path, number) for number in numbers])
-        if draw(st.booleans()):
-            journal.record(path, truth(path))
-    return journal
-
-
-def contents(journal: Journal) -> tuple[object, object]:
-    """All that a journal tells."""
-    return {path: journal.answer(path) for path in PATHS}, {path: journal.items(path) for path in PATHS}
-
-
-def merged(*parts: Journal) -> Journal:
-    journal = Journal()
-    for part in parts:
-        journal.merge(part)
-    return journal
-
-
-@given(journals(), journals())
-def test_merging_is_commutative(a, b):
-    assert contents(merged(a, b)) == contents(merged(b, a))
-
-
-@given(journals(), journals(), journals())
-def test_merging_is_associative(a, b, c):
-    assert contents(merged(merged(a, b), c)) == contents(merged(a, merged(b, c)))
-
-
-@given(journals(), journals())
-def test_merging_is_idempotent(a, b):
-    once = merged(a, b)
-    assert contents(merged(once, b)) == contents(merged(once, once)) == contents(once)
-
-
-@given(journals(), journals())
-def test_merging_loses_nothing(a, b):
-    """What either knew the merged one knows: as an item, or in the answer of the whole step."""
-    both = merged(a, b)
-    for path in PATHS:
-        answer = both.answer(path)
-        for part in (a, b):
-            assert part.answer(path) in (None, answer)
-            for number, value in part.items(path).items():
-                complete = answer.value if answer is not None else None
-                assert (complete[number] if complete else both.items(path)[number]) == value
-
-
-@given(journals(), journals())
-def test_the_other_copy_stays_as_it_is(a, b):
-    before = contents(b)
-    a.merge(b)
-    for path in PATHS:
-        a.record_items(path, [0], ["changed"])
-    assert contents(b) == before
-
 
 def test_the_first_answer_stands():
     """Where two leaders computed the same, the one that leads on keeps what it has built upon."""
-    journal, other = Journal(), Journal()
+    journal = Journal()
     journal.record((1, 1), Known(1))
-    other.record((1, 1), Known(2))
     journal.record((1, 1), Known(3))
-    journal.merge(other)
     assert journal.answer((1, 1)) == Known(1)
     journal.record_items((2, 1), [0], ["first"])
     journal.record_items((2, 1), [0, 1], ["second", "second"])
@@ -116,3 +41,50 @@ def test_items_that_arrive_after_the_answer_do_not_come_back():
     journal.record((1, 1), Known([5]))
     journal.record_items((1, 1), [0], [5])
     assert journal.items((1, 1)) == {}
+
+
+def test_a_step_that_was_concluded_is_answered_with_its_items():
+    journal = Journal()
+    journal.record_items((1, 1), [2, 0, 9], ["c", "a", "beyond"])
+    assert (journal.conclusion((1, 1), 3), journal.settled((1, 1))) == (None, False)
+    journal.conclude((1, 1))
+    journal.conclude((1, 2), Failure("no"))
+    assert journal.conclusion((1, 1), 3) == Known(["a", None, "c"])
+    assert journal.conclusion((1, 2), 3) == Known(failure=Failure("no"))
+    assert journal.settled((1, 1)) and journal.settled((1, 2))
+
+
+def test_the_first_end_of_a_wait_stands():
+    journal = Journal()
+    journal.sleep((1, 1), 5.0)
+    journal.sleep((1, 1), 6.0)
+    assert (journal.until((1, 1)), journal.until((1, 2))) == (5.0, None)
+
+
+def test_an_intent_without_a_result_is_a_doubt_until_it_is_decided():
+    journal = Journal()
+    journal.intend((1, 1), [0, 1, 2, 3], "den")
+    journal.intend((1, 1), [3], "attic")
+    journal.record_items((1, 1), [1], ["done"])
+    assert journal.doubtful((1, 1)) == {0: "den", 2: "den", 3: "attic"}
+    assert journal.undecided() == [((1, 1), [0, 2], "den"), ((1, 1), [3], "attic")]
+    journal.decide((1, 1), [0], again=True)
+    journal.decide((1, 1), [2], again=False)
+    assert (journal.doubtful((1, 1)), journal.skipped((1, 1))) == ({3: "attic"}, [2])
+
+
+def test_a_decision_holds_for_what_was_intended_before_it():
+    journal = Journal()
+    journal.intend((1, 1), [0], "den")
+    journal.decide((1, 1), [0], again=True)
+    journal.intend((1, 1), [0], "attic")
+    assert journal.doubtful((1, 1)) == {0: "attic"}
+
+
+def test_nothing_is_in_doubt_of_a_wish_that_has_its_answer():
+    journal = Journal()
+    journal.intend((1, 1), [0], "den")
+    journal.intend((1, 2), [0], "den")
+    journal.record((1, 1), Known(5))
+    journal.conclude((1, 2), Failure("no"))
+    assert journal.undecided() == []

@@ -224,7 +224,7 @@ def test_what_is_printed_and_who_dies_is_told():
     (printed,) = job.told_of(events.Printed)
     assert (printed.item, printed.text, printed.activity, printed.peer) == (1, "hello", "Lab.Double", "here")
     job = LedJob(grid(2))
-    job.hears(job.leader.worker_died(HERE, 3, "killed by signal 9", 0.0))
+    job.hears(job.leader.worker_died(1, HERE, 3, "killed by signal 9", 0.0))
     (died,) = job.told_of(events.WorkerDied)
     assert (died.cause, died.peer) == ("killed by signal 9", "here")
 

@@ -219,3 +219,18 @@ def test_an_item_is_spread_over_the_arguments_where_there_are_several():
 def test_what_cannot_be_called_for_items_is_refused(name, count, why):
     with pytest.raises(ValueError, match=why):
         item_call(OFFER, name, count)
+
+
+def test_reports_of_a_peer_that_was_never_given_the_stream_change_nothing():
+    led = Led(peer("here"))
+    led.appends(1, 2)
+    den, forged = PeerId("den"), [-1, -1]
+    effects = led.leader.results(1, den, [0, 1], forged, [0.1, 0.1], {}, {0: "hello"}, 0, 0.0)
+    effects += led.leader.given_back(1, den, [0, 1], 0.0)
+    effects += led.leader.begun(1, den, range(4), 0.0)
+    effects += led.leader.granted(1, den, 8, 0.0)
+    effects += led.leader.refused(1, den, "no", 0.0)
+    effects += led.leader.worker_died(1, den, 3, "killed by signal 9", 0.0)
+    assert effects == []
+    led.runs()
+    assert led.outcomes == {0: 2, 1: 4}

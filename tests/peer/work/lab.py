@@ -43,6 +43,12 @@ class Lab(Controller):
         return np.asarray(v) * 2
 
     @activity
+    def Element(self, v: Vector, x: Int, folder: String, gate: String) -> Double:
+        """An element of a vector, after it has waited like `NoteAndWait`."""
+        self.NoteAndWait(x, folder, gate)
+        return float(np.asarray(v)[x])
+
+    @activity
     def Make(self, context: Context, x: Int) -> Blob:
         """A blob, kept in the store of the peer that made it."""
         return context.blobs.put(f"blob {x} ".encode() * 20_000)

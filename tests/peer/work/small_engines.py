@@ -13,7 +13,7 @@ from typing import Any
 
 from meshwit import events
 from meshwit.codec import Buffer
-from meshwit.ids import PeerId
+from meshwit.ids import PeerId, peer_id
 from meshwit.lang.checker import compile_script
 from meshwit.outcome import Outcome
 from meshwit.peer.engine import Engine, PeerSettings
@@ -159,7 +159,7 @@ class Watched:
     async def ends(self) -> Outcome:
         async with asyncio.timeout(PATIENCE_S):
             await self.job.ended.wait()
-        return self.engine.outcome(self.job)
+        return self.engine.leading.outcome(self.job)
 
     @property
     def peers(self) -> dict[str, int]:
@@ -187,7 +187,7 @@ async def small_mesh(count: int, folder: Path) -> AsyncIterator[SmallMesh]:
             await stack.enter_async_context(
                 Engine(
                     registry(),
-                    PeerSettings(workers=1, blobs=folder / f"blobs{index}"), PeerId(f"id-{index}"), name=f"e{index}"
+                    PeerSettings(workers=1, blobs=folder / f"blobs{index}"), peer_id(bytes([index])), name=f"e{index}"
                 )
             )
             for index in range(count)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from meshwit import events
-from meshwit.peer.work.messages import Assigned, Close, Done, Open, Refused, Span
+from meshwit.peer.work.messages import Assigned, Close, Died, Done, Open, Refused, Span
 from tests.peer.work.small_engines import PATIENCE_S, SmallMesh, Stranger, Watched, small_mesh, until
 
 NOTES = """
@@ -143,7 +143,7 @@ def test_when_a_peer_goes_in_mid_step_all_completes_and_nothing_that_was_finishe
         path = tmp_path / "notes"
         job = Watched(leader, NOTES, str(path), 60, 0.02)
         await until(lambda: job.peers.get("e1", 0) >= 3, "it has done some")
-        finished = set(leader.outcome(job.job).partial["ys"])
+        finished = set(leader.leading.outcome(job.job).partial["ys"])
         assert 3 <= len(finished) < 60
         stage.mesh.cut(leader, gone)
         outcome = await job.ends()
@@ -155,6 +155,24 @@ def test_when_a_peer_goes_in_mid_step_all_completes_and_nothing_that_was_finishe
         stage.mesh.link(leader, gone)
 
     stage.run(main())
+
+
+def test_a_peer_whose_worker_processes_do_not_start_costs_no_item(stage, tmp_path):
+    """It is out of the step, as one that refuses it is."""
+
+    async def main() -> tuple[list[int], dict[str, int], list[events.PeersLeftOut]]:
+        async with small_mesh(2, tmp_path) as mesh:
+            leader, broken = mesh.engines
+            broken._pool._config["path"] = 3  # no list: the worker ends before it is ready
+            job = Watched(leader, NOTES, str(tmp_path / "notes"), 40, 0.02)
+            outcome = await job.ends()
+            told = [each for each in job.seen if isinstance(each, events.PeersLeftOut)]
+            return list(outcome.variables["ys"]), job.peers, told
+
+    values, peers, left_out = stage.run(main())
+    assert values == [x * x for x in range(40)]
+    assert peers == {"e0": 40}
+    assert "worker processes do not start" in left_out[-1].peers["e1"]
 
 
 def test_a_peer_that_comes_in_mid_step_gets_a_part(stage, tmp_path):
@@ -182,7 +200,7 @@ def test_cancelling_kills_what_runs_on_every_peer(stage, tmp_path):
         names = await until(lambda: (found := list(tmp_path.iterdir())) and len(found) >= 3 and found, "all are at it")
         processes = [psutil.Process(int(each.name.split()[1])) for each in names]
         assert len(processes) == 3
-        stage.engines[0].cancel(job.job)
+        stage.engines[0].leading.cancel(job.job)
         outcome = await job.ends()
         assert outcome.state == "cancelled"
         _, alive = await asyncio.to_thread(psutil.wait_procs, processes, PATIENCE_S)
@@ -199,7 +217,7 @@ def test_a_leader_that_is_gone_has_nothing_running_anywhere(stage, tmp_path):
         await until(lambda: len(list(tmp_path.iterdir())) >= 3, "all are at it")
         stage.mesh.cut(leader, other)
         await until(lambda: other.busy_jobs == 0 and other.free_slots == 1, "it works no more")
-        leader.cancel(job.job)
+        leader.leading.cancel(job.job)
         await job.ends()
         stage.mesh.link(leader, other)
 
@@ -214,7 +232,7 @@ def test_a_paused_job_starts_nothing_anywhere_until_it_goes_on(stage, tmp_path):
     async def main():
         job = Watched(leader, WAITS, str(folder), str(gate), 12)
         await until(lambda: len(list(folder.iterdir())) == 3, "all are at it")
-        leader.pause(job.job)
+        leader.leading.pause(job.job)
         await until(lambda: any(isinstance(event, events.Paused) for event in job.seen), "it says so")
         # What waits at peers comes back in messages; each of them has answered when what ran has ended there.
         await asyncio.sleep(0.2)
@@ -224,7 +242,7 @@ def test_a_paused_job_starts_nothing_anywhere_until_it_goes_on(stage, tmp_path):
             await asyncio.sleep(0.005)
         assert len(list(folder.iterdir())) == 3
         assert not job.job.ended.is_set()
-        leader.resume(job.job)
+        leader.leading.resume(job.job)
         outcome = await job.ends()
         assert outcome.variables["ys"] == list(range(12))
         assert len(list(folder.iterdir())) == 12
@@ -409,9 +427,11 @@ def test_attack_a_stranger_cannot_report_results_of_what_it_was_not_given(stage,
             seconds = bytes(4 * 20)
             stranger.say(Done(step, Span(0, 20), bytes(header), seconds), list(buffers))
             stranger.say(Done(step, Span(listed=[2**63, 99]), b"", bytes(8)))
+            stranger.say(Died(step, 1, "killed by signal 9"))
         outcome = await job.ends()
         assert outcome.variables["ys"] == [x * x for x in range(20)]
         assert set(job.peers) == {"e0"}
+        assert not any(isinstance(event, events.WorkerDied) for event in job.seen)
         stranger.leave()
         stage.mesh.link(leader, other)
         stage.mesh.link(leader, third)

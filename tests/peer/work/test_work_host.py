@@ -88,6 +88,16 @@ def test_a_step_waits_for_the_blobs_of_what_it_captured_whoever_has_them():
     assert at.feed(9) == [(ADA, (0,))]
 
 
+def test_a_step_waits_for_what_is_shared_of_it_too():
+    at = Hosting()
+    at.open(ADA, shared={1: BLOB}, holders=["bob"])
+    at.assign(ADA, 1, [0])
+    assert [(each.blobs, each.holders) for each in at.fetching] == [([BLOB], [BOB, ADA])]
+    assert at.feed(1) == []
+    at.fetched()
+    assert at.feed(1) == [(ADA, (0,))]
+
+
 def test_a_step_whose_blobs_cannot_be_had_is_refused():
     at = Hosting()
     at.open(ADA)

@@ -62,13 +62,38 @@ def test_a_name_that_ends_like_another_is_another():
 
 def test_what_is_seen_again_moves_what_was_believed_towards_it():
     speeds = Speeds()
-    speeds.learn(WORK, {A: (1.0, 1000.0)})
-    speeds.learn(WORK, {A: (4.0, 1.0)})
-    between = speeds.prior(A, WORK).per_s
-    assert 1.2 < between < 4.0
+    speeds.learn(WORK, {A: (1.0, 1000.0), B: (1.0, 1000.0)})
+    speeds.learn(WORK, {A: (4.0, 1.0), B: (1.0, 1.0)})
+    assert 1.2 < speeds.prior(A, WORK).per_s / speeds.prior(B, WORK).per_s < 4.0
     for _ in range(20):
-        speeds.learn(WORK, {A: (4.0, 5.0)})
-    assert speeds.prior(A, WORK).per_s == pytest.approx(4.0, rel=0.01)
+        speeds.learn(WORK, {A: (4.0, 5.0), B: (1.0, 5.0)})
+    assert speeds.prior(A, WORK).per_s / speeds.prior(B, WORK).per_s == pytest.approx(4.0, rel=0.01)
+
+
+def test_steps_of_short_and_of_long_items_are_in_one_unit():
+    """C, half as fast as B, had no part in a step of items a thousand times as short: it is still half as fast."""
+    speeds = Speeds()
+    speeds.learn(WORK, {A: (4.0, 100.0), B: (2.0, 100.0), C: (1.0, 100.0)})
+    for _ in range(5):
+        speeds.learn(WORK, {A: (4000.0, 100.0), B: (2000.0, 100.0)})
+    assert speeds.prior(B, WORK).per_s / speeds.prior(C, WORK).per_s == pytest.approx(2.0)
+    assert speeds.prior(A, WORK).per_s / speeds.prior(B, WORK).per_s == pytest.approx(2.0)
+
+
+def test_who_is_seen_first_in_a_step_of_other_items_is_placed_by_those_that_were_seen():
+    speeds = Speeds()
+    speeds.learn(WORK, {A: (4.0, 100.0), B: (2.0, 100.0)})
+    speeds.learn(WORK, {A: (4000.0, 1000.0), D: (1000.0, 1000.0)})
+    assert speeds.prior(D, WORK).per_s == pytest.approx(1.0, rel=0.05)
+
+
+def test_a_step_that_one_peer_ran_alone_says_nothing_of_others():
+    speeds = Speeds()
+    speeds.learn(WORK, {A: (4.0, 100.0), B: (2.0, 100.0)})
+    speeds.learn(WORK, {A: (9000.0, 1.0)})
+    speeds.learn(WORK, {C: (9000.0, 1.0)})
+    assert speeds.prior(A, WORK).per_s == 4.0
+    assert speeds.prior(C, WORK).error > SEEN_ERROR
 
 
 @pytest.mark.parametrize("said", [(0.0, 5.0), (-1.0, 5.0), (math.inf, 5.0), (math.nan, 5.0), (3.0, 0.0)])

@@ -1,0 +1,326 @@
+"""The jobs of a peer that outlive it: begun, taken over, stepped down from. Shell between `Leading` and `Keeping`.
+
+What a leader learns goes to `Keeping`, which records it; what `Keeping` finds (a job to be led on, results that others
+have) goes to the leader. Whoever watches a job here is passed on to whoever leads it next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from meshwit import events
+from meshwit.codec import Buffer, Codec, CodecError
+from meshwit.ids import PeerId
+from meshwit.lang import program as ir
+from meshwit.lang.checker import compile_script
+from meshwit.lang.diagnostics import ScriptError
+from meshwit.lang.offer import Offer
+from meshwit.outcome import JobState, Outcome
+from meshwit.peer.control.api import JobScript, PeerError
+from meshwit.peer.job.effects import Keep, KeepIntent
+from meshwit.peer.job.leader import JobLeader
+from meshwit.peer.job.steps import StepSettings
+from meshwit.peer.leading import Leading, new_id
+from meshwit.peer.running_job import OnEvent, RunningJob
+from meshwit.peer.succession.arriving import Fetch
+from meshwit.peer.succession.handing_over import TakenOver
+from meshwit.peer.succession.keeping import Keeping
+from meshwit.peer.succession.pinning import Shelf
+from meshwit.peer.succession.records import Decided, JobSpec, Term
+from meshwit.peer.succession.replaying import Replay
+from meshwit.peer.succession.sending import Say
+from meshwit.peer.succession.store import StoreError
+from meshwit.peer.succession.writing import Report, content_of
+from meshwit.peer.telling import outcome_of
+from meshwit.peer.work.messages import Held, Redone, span
+
+RELEASE_S: Final = 10.0
+"""After a job's end, until its values are forgotten here: whoever followed it has them by then."""
+_log = logging.getLogger(__name__)
+
+
+class Safety(msgspec.Struct, frozen=True):
+    """How long and how safely a job is kept.
+
+    Attributes:
+        keep_s: its results, after its end.
+        standbys: peers that would lead it on.
+    """
+
+    keep_s: float = 86_400.0
+    standbys: int = 2
+
+
+class KeptJobs:
+    """See the module. To be made on the running loop.
+
+    Args:
+        me: this peer; `name`, what it is called.
+        folder: where jobs are kept.
+        fetch: brings blobs here; says why not.
+        linked: the peers that there is a connection to.
+        defaults: settings of steps for a job's own limits.
+        shelf: where blobs are.
+        led_by: told of every new term of a job: who leads it, and whether workers are to say what they hold.
+    """
+
+    def __init__(
+        self,
+        me: PeerId,
+        name: str,
+        folder: Path,
+        leading: Leading,
+        codec: Codec,
+        offer: Offer,
+        say: Say,
+        fetch: Fetch,
+        linked: Callable[[], Iterable[PeerId]],
+        defaults: Callable[[float | None, int | None], StepSettings],
+        shelf: Shelf,
+        led_by: Callable[[str, Term, bool], None],
+    ) -> None:
+        self.keeping = Keeping(me, folder, codec, offer, say, fetch, linked, self, shelf)
+        self._me = me
+        self._name = name
+        self._leading = leading
+        self._codec = codec
+        self._offer = offer
+        self._fetch = fetch
+        self._defaults = defaults
+        self._led_by = led_by
+        self._loop = asyncio.get_running_loop()
+        self._jobs: dict[str, RunningJob] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.on_led_on: Callable[[RunningJob], None] = lambda _job: None
+        self.on_stepped_down: Callable[[RunningJob, Term], None] = lambda _job, _term: None
+        leading.on_keep = self._keep
+        leading.on_nothing_new = self._nothing_new
+        leading.on_end = self._ended
+        leading.on_pause = lambda running, paused: self.keeping.paused(running.id, paused)
+
+    async def close(self) -> None:
+        """Lead nothing any more: others go on with what runs."""
+        for task in self._tasks:
+            task.cancel()
+        await self.keeping.close()
+        for running in list(self._jobs.values()):
+            self._leading.step_down(running)
+
+    # --- jobs --------------------------------------------------------------------------------------------------------
+
+    def start(
+        self,
+        program: ir.Program,
+        job: str,
+        arguments: Sequence[Any],
+        on_event: OnEvent | None,
+        *,
+        roots: tuple[Path, ...] = (),
+        time_limit_s: float | None = None,
+        memory_max_bytes: int | None = None,
+        safety: Safety = Safety(),  # noqa: B008 - frozen
+    ) -> RunningJob:
+        """Lead a job that outlives this peer. Raises CodecError where its arguments cannot cross."""
+        content, buffers = content_of(self._codec, list(arguments))
+        spec = JobSpec(
+            id=new_id(), text=program.text, filename=program.filename, name=job, arguments=content, submitter=self._me,
+            submitter_name=self._name, started_at=time.time(), time_limit_s=time_limit_s,
+            memory_max_bytes=memory_max_bytes, keep_s=safety.keep_s, standbys=safety.standbys,
+        )  # fmt: skip
+        defaults = self._defaults(time_limit_s, memory_max_bytes)
+        leader = self._leading.leader_of(program, job, arguments, defaults, kept=spec.id)
+        running = self._made(spec, leader, roots, self.keeping.begin(spec, buffers, [str(root) for root in roots]))
+        if on_event is not None:
+            running.watch(on_event)
+        self._leading.run(running)
+        return running
+
+    def _made(self, spec: JobSpec, leader: JobLeader, roots: tuple[Path, ...], term: Term) -> RunningJob:
+        running = self._jobs[spec.id] = RunningJob(spec.id, leader, None, roots)
+        running.name = spec.name
+        running.started = spec.started_at
+        running.submitter = spec.submitter
+        running.epoch, running.rank = term.epoch, term.rank
+        return running
+
+    async def resume(self, job: str, again: bool | None) -> None:
+        """Lead a job on that nobody leads. Raises PeerError."""
+        try:
+            await self.keeping.resume(job, None if again is None else lambda replay: _decisions(replay, again))
+        except (StoreError, LookupError) as reason:
+            raise PeerError(str(reason)) from None
+
+    async def abandon(self, job: str) -> None:
+        """End a job that nobody leads: it is recorded as cancelled. Raises PeerError."""
+        try:
+            await self.keeping.abandon(job)
+        except (StoreError, LookupError) as reason:
+            raise PeerError(str(reason)) from None
+
+    async def outcome(self, job: str) -> tuple[JobScript, Outcome]:
+        """What a job came to that is kept here and has ended. Raises PeerError."""
+        try:
+            spec, buffers, replay = await self.keeping.replay(job)
+            known = self.keeping.core.jobs.get(job)
+            held = replay.over is not None and replay.over.state is JobState.HELD
+            if replay.over is None or (held and known is not None and known.over is not JobState.HELD):
+                raise LookupError("it has not ended, as far as this device knows")
+            if not replay.whole:
+                raise LookupError("some of what was recorded of it is missing here")
+            program = compile_script(spec.text, self._offer, spec.filename)
+            arguments = self._codec.decode(spec.arguments.header, buffers)
+        except (StoreError, LookupError, CodecError, ScriptError) as reason:
+            raise PeerError(f"the outcome of the job {job} is not to be had here: {reason}") from None
+        script = JobScript(spec.text, spec.filename, spec.name)
+        leader = self._leading.leader_of(
+            program, spec.name, arguments, self._defaults(None, None), journal=replay.journal, kept=spec.id
+        )  # fmt: skip
+        leader.replay(self._loop.time())
+        outcome = outcome_of(leader)
+        over = replay.over
+        if over.state is not leader.state:  # cancelled, or it failed by what a replay does not repeat
+            outcome = outcome_of(leader, over.state, over.failure)
+        return script, outcome
+
+    # --- what `Keeping` wants ----------------------------------------------------------------------------------------
+
+    def lead_on(self, taken: TakenOver) -> None:
+        """Lead a job on."""
+        spec = taken.spec
+        try:
+            program = compile_script(spec.text, self._offer, spec.filename)
+            arguments = self._codec.decode(spec.arguments.header, taken.arguments)
+        except (ScriptError, CodecError) as reason:
+            _log.error("the job %s cannot be led on: %s", spec.id, reason)
+            self.keeping.give_up(spec.id)
+            return
+        leader = self._leading.leader_of(
+            program, spec.name, arguments, self._defaults(spec.time_limit_s, spec.memory_max_bytes),
+            journal=taken.replay.journal, kept=spec.id,
+            away="" if spec.submitter == self._me else spec.submitter_name,
+        )  # fmt: skip
+        roots = tuple(Path(root) for root in taken.roots)
+        running = self._made(spec, leader, roots, taken.term)
+        now = self._loop.time()
+        for path, numbers, values in taken.replay.results:
+            self._leading.perform(running, leader.learned(path, numbers, values, now))
+        for path, known in taken.replay.answers:
+            self._leading.perform(running, leader.answer_learned(path, known, now))
+        running.limits = taken.replay.limits
+        self.on_led_on(running)
+        for peer, message, buffers in taken.reports:
+            self.redone(spec.id, peer, message, buffers)
+        self._leading.run(running, taken.elapsed)
+        if taken.replay.paused:
+            self._leading.pause(running)
+        running.tell(events.LeaderChanged(at=leader.elapsed(now), leader=self._name))
+
+    def learn(self, job: str, replay: Replay) -> None:
+        """Others' records of a job that runs here."""
+        running = self._jobs.get(job)
+        if running is None or not isinstance(running.leader, JobLeader):
+            return
+        now = self._loop.time()
+        running.limits = replay.limits
+        for path, numbers, values in replay.results:
+            self._leading.perform(running, running.leader.learned(path, numbers, values, now))
+        for path, known in replay.answers:
+            self._leading.perform(running, running.leader.answer_learned(path, known, now))
+
+    def redone(self, job: str, peer: PeerId, message: Held | Redone, buffers: Sequence[Buffer]) -> None:
+        """A worker says what it holds of a job that runs here."""
+        running = self._jobs.get(job)
+        if running is None or not isinstance(running.leader, JobLeader):
+            return
+        log = (message.epoch, PeerId(message.leader))
+        if log == (running.epoch, self._me):
+            if not running.leader.given(message.path, peer):
+                return  # it was asked for nothing of the kind
+        elif not 0 <= message.since <= running.limits.get(log, -1):
+            return  # it rests on answers that were lost: this leader may have come to others
+        if isinstance(message, Held):
+            sane = [batch for batch in message.batches if batch.items.sane]
+            self._leading.perform(running, running.leader.held(peer, message.path, sane, self._loop.time()))
+        elif message.items.sane:
+            if message.blobs and peer != self._me:
+                self._spawn(self._redone_with_blobs(running, peer, message, buffers))
+            else:
+                self._take(running, message, buffers)
+
+    async def _redone_with_blobs(
+        self, running: RunningJob, peer: PeerId, message: Redone, buffers: Sequence[Buffer]
+    ) -> None:
+        if not await self._fetch(message.blobs, [peer]):
+            self._take(running, message, buffers)
+
+    def _take(self, running: RunningJob, message: Redone, buffers: Sequence[Buffer]) -> None:
+        assert isinstance(running.leader, JobLeader)
+        numbers = message.items.numbers
+        try:
+            values = self._codec.decode(message.header, buffers)
+        except CodecError:
+            return
+        if isinstance(values, list) and len(values) == len(numbers):
+            self._leading.perform(
+                running, running.leader.learned(message.path, numbers, values, self._loop.time())
+            )  # fmt: skip
+
+    def intended(self, job: str, intent: KeepIntent) -> None:
+        """An intent is durable."""
+        running = self._jobs.get(job)
+        if running is not None and isinstance(running.leader, JobLeader):
+            now = self._loop.time()
+            effects = running.leader.intended(intent.step, intent.peer, intent.numbers, now)
+            self._leading.perform(running, effects)
+
+    def step_down(self, job: str, term: Term) -> None:
+        """Another peer leads a job."""
+        running = self._jobs.pop(job, None)
+        if running is not None:
+            self._leading.step_down(running)
+            self.on_stepped_down(running, term)
+
+    def kept(self, job: str) -> None:
+        """A job has ended, and all of it is kept."""
+        self._loop.call_later(RELEASE_S, self._release, job)
+
+    def _release(self, job: str) -> None:
+        for running in self._leading.ended:
+            if running.id == job and isinstance(running.leader, JobLeader):
+                running.released = True
+                running.leader.release()
+
+    def led_by(self, job: str, term: Term, took_over: bool) -> None:
+        """A new term of a job is known."""
+        self._led_by(job, term, took_over)
+
+    # --- what leaders want -------------------------------------------------------------------------------------------
+
+    def _keep(self, running: RunningJob, effect: Keep, report: Report | None) -> None:
+        self.keeping.keep(running.id, effect, report)
+
+    def _nothing_new(self, running: RunningJob, report: Report) -> None:
+        self.keeping.nothing_new(running.id, report.done.step, report.peer, report.done.number)
+
+    def _ended(self, running: RunningJob) -> None:
+        if self._jobs.pop(running.id, None) is not None:
+            leader = running.leader
+            self.keeping.ended(running.id, leader.state, running.ended_at or time.time(), leader.failure)
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _decisions(replay: Replay, again: bool) -> list[Decided]:
+    """What a person said, about all that the job stopped with."""
+    open_intents = replay.journal.undecided()
+    return [Decided(path, span(items), again) for path, items, _ in open_intents]

@@ -1,0 +1,173 @@
+"""What a peer knows of jobs by itself: those that it leads, those that it keeps. Shell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from meshwit.ids import PeerId
+from meshwit.outcome import JobState, Outcome
+from meshwit.peer.control.api import JobScript, JobView, PeerError
+from meshwit.peer.engine import Engine
+from meshwit.peer.job.leader import JobLeader
+from meshwit.peer.running_job import RunningJob
+from meshwit.peer.succession.records import JobSpec
+
+VIEWS_MAX: Final = 256
+"""Jobs of one peer that are listed; the oldest of those that have ended are left out."""
+INTERRUPTED: Final = "interrupted"
+HELD: Final = "held"
+
+
+class KnownJobs:
+    """See the module; it is what `watch.afar.Here` asks for.
+
+    Args:
+        name_of: what a peer is called.
+    """
+
+    def __init__(self, engine: Engine, name_of: Callable[[PeerId], str]) -> None:
+        self._engine = engine
+        self._name_of = name_of
+
+    def views(self) -> list[JobView]:
+        """Those that it leads or has kept, the newest first."""
+        leading = self._engine.leading
+        led = [self._view(job) for job in (*reversed(leading.jobs), *reversed(leading.ended)) if self._is_job(job)]
+        ids = {view.id for view in led}
+        kept = self._engine.kept
+        others = [] if kept is None else [self._kept_view(spec) for spec in kept.keeping.kept() if spec.id not in ids]
+        return sorted([*led, *others], key=lambda view: -view.started)[:VIEWS_MAX]
+
+    def running(self, job: str) -> RunningJob | None:
+        """A job that it leads, or has led to its end and knows the values of."""
+        found = self._led(job)
+        return found if found is not None and not found.released else None
+
+    def _led(self, job: str) -> RunningJob | None:
+        leading = self._engine.leading
+        found = (each for each in (*leading.jobs, *leading.ended) if each.id == job and not self._goes_on(each))
+        return next(found, None)
+
+    def leader(self, job: str) -> PeerId | None:
+        """Who leads a job, as far as it knows."""
+        kept = self._engine.kept
+        term = kept.keeping.term(job) if kept is not None else None
+        return None if term is None else term.leader
+
+    async def kept(self, job: str) -> tuple[JobScript, Outcome]:
+        """The outcome of a job that has ended. Raises PeerError."""
+        if self._engine.kept is None:
+            raise PeerError("this peer keeps no jobs")
+        return await self._engine.kept.outcome(job)
+
+    def outcome(self, job: RunningJob) -> Outcome:
+        """Of a job that it has led to its end."""
+        return self._engine.leading.outcome(job)
+
+    def steer(self, job: str, what: str, by: PeerId) -> None:
+        """Pause, resume or cancel a job that it leads. Raises PeerError."""
+        running = self.running(job)
+        if running is None:
+            raise PeerError("this peer does not lead that job now", "try again in a moment")
+        if by not in (self._engine.me, running.submitter):
+            name = self._name_of(running.submitter) if running.submitter is not None else "nobody else"
+            raise PeerError(
+                f"only {name}, which submitted the job, or {self._engine.name}, which leads it, may {what} it"
+            )
+        leading = self._engine.leading
+        if running.leader.state is JobState.RUNNING:
+            match what:
+                case "pause":
+                    leading.pause(running)
+                case "resume":
+                    leading.resume(running)
+                case "cancel":
+                    leading.cancel(running)
+                case _:
+                    raise PeerError(f"a job cannot be asked to {what[:40]}")
+
+    def explain(self, job: str, item: int | None) -> list[str]:
+        """Why a job that it leads, or one item of it, is where it is. Raises PeerError."""
+        running = self._led(job)
+        if running is None:
+            raise PeerError("this peer has not led that job")
+        return self._engine.leading.explain(running, item)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _is_job(self, job: RunningJob) -> bool:
+        return isinstance(job.leader, JobLeader) and not self._goes_on(job)
+
+    def _goes_on(self, job: RunningJob) -> bool:
+        """Whether a job that was held here is led on, here or elsewhere."""
+        kept = self._engine.kept
+        known = kept.keeping.core.jobs.get(job.id) if kept is not None else None
+        return job.leader.state is JobState.HELD and known is not None and known.over is not JobState.HELD
+
+    def _view(self, job: RunningJob) -> JobView:
+        state = job.leader.state
+        shown = "paused" if job.leader.paused and state is JobState.RUNNING else state.value
+        done = job.progress
+        until = job.ended_at if job.ended_at is not None else time.time()
+        kept = self._engine.kept
+        known = kept.keeping.core.jobs.get(job.id) if kept is not None else None
+        failure = job.leader.failure
+        return JobView(
+            id=job.id,
+            name=job.name,
+            state=shown,
+            file=job.leader.program.filename,
+            started=job.started,
+            done=done.done if done is not None else 0,
+            total=done.total if done is not None else 0,
+            leader=self._engine.name,
+            peers=dict(done.peers) if done is not None else {},
+            elapsed_s=until - job.started,
+            standbys=[] if known is None else [self._name_of(peer) for peer in known.standbys],
+            submitter="" if job.submitter is None else self._name_of(job.submitter),
+            held_question=failure.message if state is JobState.HELD and failure is not None else "",
+            to_decide=isinstance(job.leader, JobLeader) and bool(job.leader.questions),
+        )
+
+    def _kept_view(self, spec: JobSpec) -> JobView:
+        assert self._engine.kept is not None
+        keeping = self._engine.kept.keeping
+        known = keeping.core.jobs.get(spec.id)
+        over = known.over if known is not None else None
+        ended = keeping.ended_at(spec.id)
+        state = over.value if over is not None else INTERRUPTED
+        if over is None and keeping.core.is_led(spec.id):
+            state = JobState.RUNNING.value
+        return JobView(
+            id=spec.id,
+            name=spec.name,
+            state=state,
+            file=spec.filename,
+            started=spec.started_at,
+            leader=self._name_of(known.term.leader) if known is not None else "",
+            elapsed_s=max(0.0, (ended or time.time()) - spec.started_at),
+            standbys=[self._name_of(peer) for peer in known.standbys] if known is not None else [],
+            submitter=spec.submitter_name,
+        )
+
+
+def merged(own: list[JobView], others: list[JobView]) -> list[JobView]:
+    """One view of each job, the newest first: that of whoever leads it, else of whoever knows how it ended."""
+    best: dict[str, JobView] = {}
+    for view in (*own, *others):
+        known = best.get(view.id)
+        if known is None or _rank(view) > _rank(known):
+            best[view.id] = view
+    return sorted(best.values(), key=lambda view: -view.started)
+
+
+def _rank(view: JobView) -> tuple[int, bool, int]:
+    """Higher is better: what runs, what has ended, what is held, what nobody leads."""
+    if view.state in ("running", "paused"):
+        state = 3
+    else:
+        state = 0 if view.state == INTERRUPTED else 1 if view.state == HELD else 2
+    # Of two who say that it is held, the one who can say why; of two who say that it runs, who has numbers leads it.
+    return state, bool(view.held_question), view.done + bool(view.peers)

@@ -1,0 +1,1 @@
+"""How a job outlives its leader: its history on disk and at standbys, terms, takeover, merging."""

@@ -1,0 +1,495 @@
+"""What a peer does so that jobs outlive their leader: its own and others'. Shell around `Succession`.
+
+One funnel, `_perform`. What is to be recorded of jobs led here goes through `recording`; what standbys are sent comes
+from memory or from disk. What comes for one job is taken in the order in which it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from meshwit.codec import Buffer, Codec, CodecError
+from meshwit.ids import PeerId
+from meshwit.lang.control import Failure
+from meshwit.lang.offer import Offer
+from meshwit.outcome import JobState
+from meshwit.peer.job.effects import Keep, KeepIntent
+from meshwit.peer.succession import effects as do
+from meshwit.peer.succession.arriving import Arrivals, Fetch, RefusedError
+from meshwit.peer.succession.carrying import records_of
+from meshwit.peer.succession.disk import Disk
+from meshwit.peer.succession.handing_over import Leads, TakenOver
+from meshwit.peer.succession.messages import Append, CannotStandBy, StandBy, SuccessionMessage
+from meshwit.peer.succession.pinning import Pins, Shelf
+from meshwit.peer.succession.recording import LedLog, Recorder
+from meshwit.peer.succession.records import (
+    Began,
+    Decided,
+    JobSpec,
+    LogId,
+    Over,
+    Paused,
+    Record,
+    Term,
+    Versions,
+)
+from meshwit.peer.succession.replaying import Replay, replay_of
+from meshwit.peer.succession.sending import Say, Sender
+from meshwit.peer.succession.store import Kept, StoreError
+from meshwit.peer.succession.succession import Succession
+from meshwit.peer.succession.writing import LogWriter, Report
+from meshwit.peer.work.messages import Durable, Held, Ready, Redone
+
+READY_S: Final = 0.5
+"""For peers to say what they hold for a job that was taken over; what one says later is learned later."""
+GATHER_S: Final = 0.6
+"""Before a job that nobody leads is led on: for others to say that they have more of it."""
+EXPIRE_EVERY_S: Final = 600.0
+OVERSLEPT_S: Final = 0.5
+"""A loop that comes so late to its own timer has slept itself: then the silence of leaders says nothing."""
+_log = logging.getLogger(__name__)
+
+
+class _Taking:
+    """A job that was taken over and is not led on yet: peers say what they hold."""
+
+    def __init__(self, waits_for: set[PeerId]) -> None:
+        self.waits_for = waits_for
+        self.all_ready = asyncio.Event()
+        self.reports: list[tuple[PeerId, Held | Redone, Sequence[Buffer]]] = []
+
+    def ready(self, peer: PeerId) -> None:
+        self.waits_for.discard(peer)
+        if not self.waits_for:
+            self.all_ready.set()
+
+
+class Keeping:
+    """See the module. To be made on the running loop.
+
+    Args:
+        me: this peer.
+        folder: where jobs are kept.
+        offer: what scripts are checked against.
+        say: sends a message to a peer.
+        fetch: brings blobs here; says why not.
+        linked: the peers that there is a connection to.
+        leads: leads jobs.
+        shelf: where blobs are.
+
+    Attributes:
+        core: who leads what.
+    """
+
+    def __init__(
+        self,
+        me: PeerId,
+        folder: Path,
+        codec: Codec,
+        offer: Offer,
+        say: Say,
+        fetch: Fetch,
+        linked: Callable[[], Iterable[PeerId]],
+        leads: Leads,
+        shelf: Shelf,
+    ) -> None:
+        self.me = me
+        self.core = Succession(me)
+        self._codec = codec
+        self._say = say
+        self._linked = linked
+        self._leads = leads
+        self._loop = asyncio.get_running_loop()
+        self._disk = Disk(folder)
+        self._recorder = Recorder(self._disk, self)
+        self._sender = Sender(self._disk, self._recorder, say, self._spawn)
+        self._pins = Pins(shelf)
+        self._specs: dict[str, JobSpec] = {}
+        self._ended_at: dict[str, float] = {}
+        self._abandoned: set[str] = set()
+        self._taking: dict[str, _Taking] = {}
+        self._arrivals = Arrivals(self._disk, offer, fetch, self._spawn)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._expire_timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def notice(self) -> str:
+        """What people should know about what is kept, empty if nothing."""
+        return self._disk.notice
+
+    async def open(self) -> None:
+        """Read what is kept: closely only what has not ended, since a peer that starts is waited for."""
+        await self._disk.open()
+        with contextlib.suppress(StoreError):
+            store = self._disk.store
+            for kept in await self._disk.run(store.jobs):
+                job, over = kept.spec.id, kept.over
+                if over is not None and len(kept.versions) == 1:
+                    ((epoch, leader),) = kept.versions
+                    self._restore(kept, kept.versions, Term(epoch, 0, leader), over)
+                    continue
+                history = await self._disk.run(store.history, job)
+                if history.head is not None:
+                    # The end that a leader recorded counts only if whoever leads now knows of it.
+                    term = history.term(history.head)
+                    self._restore(kept, history.versions, term, over if history.over else None)
+        self._spawn(self._pin_all(list(self._specs)))
+        self._expire()
+
+    def _restore(self, kept: Kept, versions: Versions, term: Term, over: JobState | None) -> None:
+        self._specs[kept.spec.id] = kept.spec
+        if kept.ended_at is not None and over is not None:
+            self._ended_at[kept.spec.id] = kept.ended_at
+        self.core.restore(kept.spec.id, versions, term, over, self._loop.time())
+
+    async def _pin_all(self, jobs: Sequence[str]) -> None:
+        with contextlib.suppress(StoreError):
+            for job in jobs:
+                blobs = await self._disk.run(self._disk.store.blobs, job)
+                spec = self._specs.get(job)
+                if spec is not None:
+                    self._pins.add(job, blobs | {name for name, _ in spec.arguments.blobs})
+
+    async def close(self) -> None:
+        """Write what is to be written, and stop. Jobs that run here are left for others to take over."""
+        self._recorder.close()
+        self._closed = True
+        for timer in (self._timer, self._expire_timer):
+            if timer is not None:
+                timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._disk.close()
+
+    # --- for who leads -----------------------------------------------------------------------------------------------
+
+    def kept(self) -> list[JobSpec]:
+        """All jobs that are kept here."""
+        return list(self._specs.values())
+
+    def ended_at(self, job: str) -> float | None:
+        """When a job that is kept here ended, in seconds since 1970."""
+        return self._ended_at.get(job)
+
+    def term(self, job: str) -> Term | None:
+        """The highest known term of a job."""
+        known = self.core.jobs.get(job)
+        return known.term if known is not None else None
+
+    def begin(self, spec: JobSpec, arguments: Sequence[Buffer], roots: Sequence[str]) -> Term:
+        """A job begins, that this peer leads."""
+        term = Term(1, 0, self.me)
+        writer = LogWriter(term.log, self._codec)
+        writer.add(Began())
+        self._specs[spec.id] = spec
+        self._pins.add(spec.id, (name for name, _ in spec.arguments.blobs))
+        self._put(spec, arguments, roots)
+        log = LedLog(spec, arguments, writer)
+        log.roots = roots
+        self._recorder.begin(spec.id, log)
+        self._perform(self.core.lead(spec.id, spec.standbys, self._loop.time()))
+        return term
+
+    def keep(self, job: str, effect: Keep, report: Report | None = None) -> None:
+        """Something to be recorded."""
+        self._recorder.keep(job, effect, report)
+
+    def nothing_new(self, job: str, step: int, peer: PeerId, number: int) -> None:
+        """A report brought nothing to be recorded: its peer need not keep it."""
+        self._recorder.nothing_new(job, step, peer, number)
+
+    def ended(self, job: str, state: JobState, ended_at: float, failure: Failure | None) -> None:
+        """A job has its outcome, or has stopped with a question."""
+        if job not in self._recorder.logs:
+            return
+        if state is JobState.HELD:
+            self._recorder.flush(job)
+        else:
+            self._ended_at[job] = ended_at
+            self._recorder.add(job, [Over(state, ended_at, failure)])
+        self._perform(self.core.ended(job, state, self._loop.time()))
+        if state is JobState.HELD:
+            self._recorder.leave(job)
+
+    def paused(self, job: str, paused: bool) -> None:
+        """A job was paused, or goes on."""
+        self._recorder.add(job, [Paused(paused)])
+
+    async def resume(self, job: str, decisions: Callable[[Replay], Sequence[Decided]] | None = None) -> None:
+        """Lead a job on that nobody leads. Raises StoreError, and LookupError where this peer has nothing of it."""
+        spec = self._spec(job)
+        others = [peer for peer in self._linked() if peer != self.me]
+        self._perform(self.core.gather(job))
+        if others:
+            await asyncio.sleep(GATHER_S)
+        if job in self._recorder.logs or self.core.is_led(job):
+            return  # somebody leads it
+        replay = await self._replay(job)
+        decided = list(decisions(replay)) if decisions is not None else []
+        self._perform(self.core.resume(job, replay.elapsed, spec.standbys, self._loop.time()))
+        self._recorder.add(job, [Paused(False), *decided])  # whoever has it led on wants it to go on
+
+    async def abandon(self, job: str) -> None:
+        """End a job that nobody leads. Raises as `resume` does."""
+        self._abandoned.add(job)
+        try:
+            await self.resume(job)
+        except BaseException:
+            self._abandoned.discard(job)
+            raise
+
+    async def replay(self, job: str) -> tuple[JobSpec, Sequence[Buffer], Replay]:
+        """All that is kept of a job. Raises LookupError and StoreError."""
+        spec = self._spec(job)
+        return spec, await self._disk.run(self._disk.store.arguments, job), await self._replay(job)
+
+    def _spec(self, job: str) -> JobSpec:
+        spec = self._specs.get(job)
+        if spec is None:
+            raise LookupError(f"nothing of the job {job} is kept on this device")
+        return spec
+
+    async def _replay(self, job: str) -> Replay:
+        return await self._disk.run(replay_of, self._disk.store, job, self._codec)
+
+    # --- for the mesh ------------------------------------------------------------------------------------------------
+
+    def linked(self, peer: PeerId) -> None:
+        """There is a connection to a peer."""
+        self._perform(self.core.linked(peer, self._loop.time()))
+
+    def unlinked(self, peer: PeerId) -> None:
+        """It has ended, or the peer is known to be dead."""
+        self._perform(self.core.unlinked(peer, self._loop.time()))
+        for taking in self._taking.values():
+            taking.ready(peer)
+
+    def rank(self, candidates: Iterable[PeerId]) -> None:
+        """Who may stand by, the best first."""
+        self._perform(self.core.rank(candidates, self._loop.time()))
+
+    def received(self, peer: PeerId, message: SuccessionMessage, buffers: Sequence[Buffer]) -> None:
+        """A peer said something about who leads, or what is recorded."""
+        now = self._loop.time()
+        match message:
+            case StandBy():
+                welcome, effects = self.core.may_stand_by(peer, message.job, message.term, now)
+                self._perform(effects)
+                if welcome:
+                    self._arrivals.in_order(message.job, self._stand_by(peer, message, buffers))
+            case Append():
+                self._append(peer, message, buffers)
+            case _:
+                self._perform(self.core.receive(peer, message, now))
+
+    def told(self, peer: PeerId, message: Held | Redone | Ready, buffers: Sequence[Buffer]) -> None:
+        """A worker says what it holds of a job that this peer took over."""
+        taking = self._taking.get(message.job)
+        if isinstance(message, Ready):
+            if taking is not None:
+                taking.ready(peer)
+        elif taking is not None:
+            taking.reports.append((peer, message, buffers))
+        else:
+            self._leads.redone(message.job, peer, message, buffers)
+
+    # --- what the recorder tells -------------------------------------------------------------------------------------
+
+    def written(self, job: str, count: int) -> None:
+        """The own log of a job has so many records."""
+        self._perform(self.core.written(job, count, self._loop.time()))
+
+    def refers_to(self, job: str, hashes: Iterable[str]) -> None:
+        """What was recorded of a job refers to these blobs."""
+        self._pins.add(job, hashes)
+
+    def stored(self, job: str, log: LogId, count: int) -> None:
+        """So many lie on disk."""
+        self._perform(self.core.stored(job, log, count, None, self._loop.time()))
+
+    def unwritable(self, job: str) -> None:
+        """The disk does not take them."""
+        self._perform(self.core.unwritable(job))
+
+    def tell_durable(self, peer: PeerId, step: int, upto: int) -> None:
+        """So many reports of a peer on a step are durable."""
+        self._say(peer, Durable(step, upto))
+
+    def intended(self, job: str, intent: KeepIntent) -> None:
+        """An intent is durable."""
+        self._leads.intended(job, intent)
+
+    # --- performing --------------------------------------------------------------------------------------------------
+
+    def _perform(self, effects: Sequence[do.Effect]) -> None:
+        """The one funnel."""
+        for effect in effects:
+            match effect:
+                case do.Send(peer=peer, message=message):
+                    self._say(peer, message)
+                case do.SendSpec(peer=peer, job=job, term=term):
+                    self._sender.specification(peer, job, term)
+                case do.SendRecords():
+                    self._sender.records(effect)
+                case do.TakeOver():
+                    self._take_over(effect)
+                case do.StepDown(job=job, term=term):
+                    self._recorder.leave(job)
+                    self._taking.pop(job, None)
+                    self._leads.step_down(job, term)
+                case do.Durable(job=job, upto=upto):
+                    self._recorder.durable(job, upto)
+                    if self.core.is_finished(job):
+                        self._recorder.leave(job)
+                        self._leads.kept(job)
+                case do.Learned(job=job):
+                    self._spawn(self._learn(job))
+                case do.Led(job=job, term=term, took_over=took_over):
+                    self._leads.led_by(job, term, took_over)
+                case do.StandbysChanged():
+                    pass
+        self._arm()
+
+    # --- taking over -------------------------------------------------------------------------------------------------
+
+    def _take_over(self, effect: do.TakeOver) -> None:
+        job, term = effect.job, effect.term
+        versions = self.core.jobs[job].versions
+        basis = [(epoch, leader, count) for (epoch, leader), count in versions.items() if (epoch, leader) != term.log]
+        writer = LogWriter(term.log, self._codec)
+        writer.add(Began(sorted(basis), term.rank))
+        log = LedLog(self._specs[job], [], writer)
+        self._recorder.begin(job, log)
+        taking = self._taking[job] = _Taking({*self._linked(), self.me})
+        self._spawn(self._lead_on(taking, log, effect))
+
+    async def _lead_on(self, taking: _Taking, log: LedLog, effect: do.TakeOver) -> None:
+        job = effect.job
+        try:
+            roots = await self._disk.run(self._disk.store.roots, job)
+            spec, log.arguments, replay = await self.replay(job)
+        except (StoreError, LookupError, CodecError) as reason:
+            self._disk.problem(reason)
+            if self._taking.get(job) is taking:
+                self.give_up(job)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_S):
+                await taking.all_ready.wait()
+        if self._taking.get(job) is not taking:
+            return  # another peer leads it meanwhile
+        del self._taking[job]
+        if job in self._abandoned:
+            self._abandoned.discard(job)
+            self.ended(job, JobState.CANCELLED, time.time(), None)
+        else:
+            self._leads.lead_on(
+                TakenOver(spec, log.arguments, roots, replay, effect.term, effect.elapsed, taking.reports)
+            )  # fmt: skip
+
+    def give_up(self, job: str) -> None:
+        """This peer cannot lead a job that it took over: it beats no more, so that another one does."""
+        self._recorder.leave(job)
+        self._taking.pop(job, None)
+        self.core.jobs.pop(job, None)
+        self._specs.pop(job, None)
+
+    async def _learn(self, job: str) -> None:
+        """What others recorded of a job that runs here, and this peer has not."""
+        with contextlib.suppress(StoreError, CodecError, LookupError):
+            replay = await self._replay(job)
+            if job in self._recorder.logs and job not in self._taking:
+                self._leads.learn(job, replay)
+
+    # --- standing by -------------------------------------------------------------------------------------------------
+
+    async def _stand_by(self, peer: PeerId, message: StandBy, buffers: Sequence[Buffer]) -> None:
+        try:
+            spec, versions = await self._arrivals.specification(peer, message, buffers)
+        except RefusedError as reason:
+            self._say(peer, CannotStandBy(message.job, str(reason)[:400]))
+            return
+        self._specs[spec.id] = spec
+        self._pins.add(spec.id, (name for name, _ in spec.arguments.blobs))
+        self._perform(self.core.standing_by(message.job, message.term, versions, self._loop.time()))
+
+    def _append(self, peer: PeerId, message: Append, buffers: Sequence[Buffer]) -> None:
+        log = (message.epoch, message.leader)
+        try:
+            records = records_of(message, buffers)
+        except ValueError as reason:
+            _log.warning("records of %s cannot be read: %s", message.job, reason)
+            return
+        welcome, effects = self.core.may_append(peer, message.job, log, message.first, len(records))
+        self._perform(effects)
+        if welcome and records:
+            storing = self._store_records(peer, message.job, log, message.first, records)
+            self._arrivals.in_order(message.job, storing)
+
+    async def _store_records(self, peer: PeerId, job: str, log: LogId, first: int, records: Sequence[Record]) -> None:
+        try:
+            over = await self._arrivals.records(peer, job, log, first, records)
+        except RefusedError as reason:
+            self._perform(self.core.not_stored(job, str(reason)))
+            return
+        self._pins.add(job, (name for record in records for name, _ in record.blobs))
+        term = self.term(job)
+        if over is not None and term is not None and term.log == log:  # others' are overruled
+            self._ended_at[job] = over.ended_at
+        state = over.state if over is not None else None
+        self._perform(self.core.stored(job, log, first + len(records), state, self._loop.time()))
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _put(self, spec: JobSpec, arguments: Sequence[Buffer], roots: Sequence[str]) -> None:
+        with contextlib.suppress(StoreError):
+            putting = self._disk.start(self._disk.store.put, spec, arguments, roots)
+            putting.add_done_callback(self._put_done)
+
+    def _put_done(self, putting: asyncio.Future[None]) -> None:
+        if not putting.cancelled() and (problem := putting.exception()) is not None:
+            self._disk.problem(problem)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _expire(self) -> None:
+        self._expire_timer = self._loop.call_later(EXPIRE_EVERY_S, self._expire)
+        self._spawn(self._expired())
+
+    async def _expired(self) -> None:
+        with contextlib.suppress(StoreError):
+            for job in await self._disk.run(self._disk.store.expire, time.time()):
+                self._recorder.leave(job)
+                self._specs.pop(job, None)
+                self._ended_at.pop(job, None)
+                self._pins.drop(job)
+                self.core.forget(job)
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.core.next_deadline()
+        if deadline is not None and not self._closed:
+            self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        assert self._timer is not None
+        late_s = self._loop.time() - self._timer.when()
+        self._timer = None
+        if late_s > OVERSLEPT_S:
+            self.core.overslept(self._loop.time())
+        self._perform(self.core.tick(self._loop.time()))

@@ -1,0 +1,37 @@
+"""Blobs that kept jobs refer to: they are not evicted before the jobs are kept no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+
+class Shelf(Protocol):
+    """Where blobs are."""
+
+    def pin(self, hash: str) -> None:
+        """A blob is needed, until as many `unpin`."""
+
+    def unpin(self, hash: str) -> None:
+        """Takes one `pin` back."""
+
+
+class Pins:
+    """See the module."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._jobs: dict[str, set[str]] = {}
+
+    def add(self, job: str, hashes: Iterable[str]) -> None:
+        """A job refers to these blobs."""
+        pinned = self._jobs.setdefault(job, set())
+        for name in hashes:
+            if name not in pinned:
+                pinned.add(name)
+                self._shelf.pin(name)
+
+    def drop(self, job: str) -> None:
+        """A job is kept no longer."""
+        for name in self._jobs.pop(job, ()):
+            self._shelf.unpin(name)

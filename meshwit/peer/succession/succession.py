@@ -1,0 +1,497 @@
+"""Who leads which job, who stands by, and what each has of its history. Core, one for each peer.
+
+Theory of operation. A leader appoints standbys and streams its log to them; they beat the drum both ways: the leader
+says that it lives, they say what they have. A standby whose leader's connection ended, or that hears nothing of it,
+takes the next epoch unless one before it does; the higher term wins wherever two meet, and the lower one steps down and
+hands over what it alone has. Nothing waits for a majority: one holder of a history is enough to go on, and two who both
+go on do work twice but lose none. What a history means is not known here, only how long each of its logs is.
+
+It trusts members as far as a mesh does: one that lies about a term can take a job over, none can change what was
+recorded by others. What it says beyond sense does nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from meshwit.ids import PeerId
+from meshwit.outcome import JobState
+from meshwit.peer.succession import effects as do
+from meshwit.peer.succession.known import RESTORED_MAX, Follower, Known, Role, sane
+from meshwit.peer.succession.messages import (
+    LOGS_MAX,
+    AskJob,
+    CannotStandBy,
+    Have,
+    LeaderBeat,
+    Leads,
+    SuccessionMessage,
+    counts_of,
+)
+from meshwit.peer.succession.records import LogId, Term, Versions
+from meshwit.peer.succession.settings import BEAT_S, GRACE_S, KNOWN_MAX, SILENCE_S, STAGGER_S, STANDBYS_MAX
+
+
+class Succession:
+    """See the module; `me` is this peer.
+
+    Attributes:
+        jobs: known ones, by id.
+        candidates: linked peers that may stand by, the best first; change them by `rank`.
+    """
+
+    def __init__(self, me: PeerId) -> None:
+        self.me = me
+        self.jobs: dict[str, Known] = {}
+        self.candidates: tuple[PeerId, ...] = ()
+        self._linked: set[PeerId] = set()
+        self._restored: deque[str] = deque(maxlen=RESTORED_MAX)
+        self._beat_due = float("-inf")
+        self._effects: list[do.Effect] = []
+
+    # --- leading -----------------------------------------------------------------------------------------------------
+
+    def lead(self, job: str, standbys: int, now: float) -> list[do.Effect]:
+        """Lead a new job; its first record is written."""
+        known = self.jobs[job] = Known(Term(1, 0, self.me), now)
+        self._begin(job, known, standbys, now, took_over=False)
+        return self._taken()
+
+    def resume(self, job: str, elapsed: float, standbys: int, now: float) -> list[do.Effect]:
+        """Lead a job on that nobody leads, from its history here."""
+        known = self.jobs[job]
+        if known.role is not Role.LEADING and known.versions:
+            known.origin = now - elapsed
+            known.wanted = standbys
+            self._take_over(job, known, now)
+        return self._taken()
+
+    def gather(self, job: str) -> list[do.Effect]:
+        """Before a job is resumed: ask all for what they have of it, and take it."""
+        if job in self.jobs:
+            self.jobs[job].gathers = True
+            for peer in sorted(self._linked):
+                self._say(peer, AskJob(job))
+        return self._taken()
+
+    def written(self, job: str, count: int, now: float) -> list[do.Effect]:
+        """The own log has grown to so many records: they can be sent."""
+        known = self.jobs.get(job)
+        if known is not None and known.role is Role.LEADING:
+            known.versions[known.term.log] = max(count, known.versions.get(known.term.log, 0))
+            for peer in known.followers:
+                self._send_missing(job, known, peer)
+        return self._taken()
+
+    def unwritable(self, job: str) -> list[do.Effect]:
+        """This device's disk does not take the log: what standbys have must do."""
+        known = self.jobs.get(job)
+        if known is not None:
+            known.unwritable = True
+            self._see_durable(job, known)
+        return self._taken()
+
+    def ended(self, job: str, state: JobState, now: float) -> list[do.Effect]:
+        """A job that this peer leads has its outcome, which is written; or it is held, and led by nobody."""
+        known = self.jobs.get(job)
+        if known is not None and known.role is Role.LEADING:
+            known.over = state
+            self._announce(job, known)
+            if state is JobState.HELD:  # until somebody resumes it
+                known.role = Role.AWARE
+                known.led = False
+                known.followers = {}
+        return self._taken()
+
+    def rank(self, candidates: Iterable[PeerId], now: float) -> list[do.Effect]:
+        """The peers that may stand by, the best first, have changed."""
+        self.candidates = tuple(peer for peer in candidates if peer != self.me)
+        for job, known in self.jobs.items():
+            if known.role is Role.LEADING and known.over is None:
+                self._appoint(job, known)
+        return self._taken()
+
+    # --- standing by -------------------------------------------------------------------------------------------------
+
+    def restore(self, job: str, versions: Versions, term: Term, over: JobState | None, now: float) -> None:
+        """A job's history was found on disk. Nobody is known to lead it."""
+        known = self.jobs[job] = Known(term, now)
+        known.versions = dict(versions)
+        known.coming = dict(versions)
+        known.over = over
+        self._restored.append(job)
+
+    def standing_by(self, job: str, term: Term, versions: Versions, now: float) -> list[do.Effect]:
+        """The specification of a job was taken from its leader; so much of its history is here already."""
+        known = self.jobs.get(job)
+        if known is None or known.term != term or known.role is Role.LEADING:
+            return []
+        known.role = Role.STANDING_BY
+        known.heard_at = now
+        known.left_at = None if term.leader in self._linked else now
+        known.versions = dict(versions)
+        known.coming = dict(versions)
+        self._say(term.leader, Have(job, counts_of(known.versions), ask=True))
+        return self._taken()
+
+    def may_stand_by(self, peer: PeerId, job: str, term: Term, now: float) -> tuple[bool, list[do.Effect]]:
+        """Whether an appointment counts: it is its leader's, and none by a higher term is known."""
+        if peer == term.leader and sane(term):
+            self._leads(peer, Leads(job, term, list(self.jobs[job].standbys) if job in self.jobs else []), now)
+            if self.jobs[job].term == term:
+                return True, self._taken()
+        return False, self._taken()
+
+    def may_append(self, peer: PeerId, job: str, log: LogId, first: int, count: int) -> tuple[bool, list[do.Effect]]:
+        """Whether records are welcome: a leader's at its standbys, anybody's at a leader; and they continue a log."""
+        known = self.jobs.get(job)
+        welcome = known is not None and (known.role is Role.LEADING or known.gathers or known.term.leader == peer)
+        if known is None or log[0] < 1 or not welcome:
+            return False, []
+        if known.role is Role.LEADING and log == known.term.log:
+            return False, []  # nobody else writes it
+        if log not in known.versions and len(known.versions) >= LOGS_MAX:
+            return False, []
+        if first > known.coming.get(log, 0):
+            self._say(peer, Have(job, counts_of(known.versions), ask=True))
+            return False, self._taken()
+        known.coming[log] = max(first + count, known.coming.get(log, 0))
+        return True, []
+
+    def not_stored(self, job: str, why: str) -> list[do.Effect]:
+        """Records or the specification of a job could not be stored: this peer is no standby of it."""
+        known = self.jobs.get(job)
+        if known is not None:
+            known.coming = dict(known.versions)
+            if known.role is not Role.LEADING:
+                known.role = Role.AWARE
+                self._say(known.term.leader, CannotStandBy(job, why[:400]))
+        return self._taken()
+
+    def stored(self, job: str, log: LogId, count: int, over: JobState | None, now: float) -> list[do.Effect]:
+        """So many records of a log lie on disk, with their blobs; `over` as one of them says."""
+        known = self.jobs.get(job)
+        if known is None:
+            return []
+        if known.role is Role.LEADING and log == known.term.log:
+            known.unwritable = False
+            known.stored = max(known.stored, count)
+            self._see_durable(job, known)
+            return self._taken()
+        grown = count > known.versions.get(log, 0)
+        known.versions[log] = max(count, known.versions.get(log, 0))
+        known.coming[log] = max(count, known.coming.get(log, 0))
+        if known.role is Role.LEADING:
+            if grown:
+                self._effects.append(do.Learned(job))
+            for peer in known.followers:
+                self._send_missing(job, known, peer)
+        else:
+            if log == known.term.log:  # an outcome by an earlier one is overruled
+                known.over = over or known.over
+            self._say(known.term.leader, Have(job, counts_of(known.versions)))
+        return self._taken()
+
+    def is_led(self, job: str) -> bool:
+        """Whether somebody leads a job, as far as is known here."""
+        known = self.jobs.get(job)
+        return known is not None and known.led and known.left_at is None and known.over is None
+
+    def is_finished(self, job: str) -> bool:
+        """Whether a job that this peer leads has ended, and all of it lies on its disk and at all standbys."""
+        known = self.jobs.get(job)
+        return known is not None and known.is_finished
+
+    def forget(self, job: str) -> None:
+        """A job is kept here no longer."""
+        known = self.jobs.get(job)
+        if known is not None and known.role is not Role.LEADING:
+            del self.jobs[job]
+
+    # --- what others say ---------------------------------------------------------------------------------------------
+
+    def receive(self, peer: PeerId, message: SuccessionMessage, now: float) -> list[do.Effect]:
+        """A peer said something; `StandBy` and `Append` go by `may_stand_by` and `may_append`."""
+        match message:
+            case Leads():
+                self._leads(peer, message, now)
+            case LeaderBeat(jobs=jobs):
+                self._beaten(peer, jobs, now)
+            case Have():
+                self._has(peer, message)
+            case CannotStandBy(job=job, why=why):
+                self._cannot(peer, job, why)
+            case AskJob(job=job):
+                known = self.jobs.get(job)
+                if known is not None:
+                    # Who led it and began anew does not lead it: let whoever asks not wait for that.
+                    if known.role is Role.LEADING or known.term.leader != self.me or known.over is not None:
+                        self._say(peer, self._leads_of(job, known))
+                    if known.versions:
+                        self._say(peer, Have(job, counts_of(known.versions)))
+        return self._taken()
+
+    def linked(self, peer: PeerId, now: float) -> list[do.Effect]:
+        """There is a connection to a peer: it is told of the jobs led here, and asked about those that nobody leads."""
+        self._linked.add(peer)
+        for job, known in self.jobs.items():
+            if known.term.leader == peer:
+                known.left_at = None
+                known.heard_at = now
+                if known.versions and known.role is not Role.LEADING:
+                    self._say(peer, Have(job, counts_of(known.versions)))  # it may lack some of it
+            if known.role is Role.LEADING and (known.over is None or peer in known.parted):
+                known.parted.discard(peer)
+                self._say(peer, self._leads_of(job, known))
+            elif known.versions and known.role is Role.AWARE and (known.over is None or job in self._restored):
+                self._say(peer, AskJob(job))  # it may know of a later end
+        return self._taken()
+
+    def unlinked(self, peer: PeerId, now: float) -> list[do.Effect]:
+        """The connection to a peer has ended, or it is known to be dead."""
+        self._linked.discard(peer)
+        for job, known in self.jobs.items():
+            if known.term.leader == peer and known.left_at is None:
+                known.left_at = now
+                known.led = False  # until it says so again: it may begin anew
+            if known.role is Role.LEADING and known.followers.pop(peer, None) is not None:
+                known.parted.add(peer)
+                known.standbys = tuple(each for each in known.standbys if each != peer)
+                if known.over is None:
+                    self._appoint(job, known, changed=True)
+                self._see_durable(job, known)
+            known.refused.pop(peer, None)
+        return self._taken()
+
+    def overslept(self, now: float) -> None:
+        """This peer itself did not run for a while: the silence of leaders says nothing."""
+        for known in self.jobs.values():
+            known.heard_at = now
+            if known.left_at is not None:
+                known.left_at = now
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> list[do.Effect]:
+        """Time has passed: a leader beats, a standby looks whether its leader lives."""
+        if now >= self._beat_due:
+            self._beat_due = now + BEAT_S
+            self._beat(now)
+        for job, known in list(self.jobs.items()):
+            due = self._due(known)
+            if due is not None and due <= now:
+                self._take_over(job, known, now)
+        return self._taken()
+
+    def next_deadline(self) -> float | None:
+        """When `tick` is due."""
+        due = [each for each in map(self._due, self.jobs.values()) if each is not None]
+        if any(known.followers and known.over is None for known in self.jobs.values()):
+            due.append(self._beat_due)
+        return min(due, default=None)
+
+    def check(self) -> None:
+        """Invariants; simulations call it after every event."""
+        for known in self.jobs.values():
+            assert known.role is not Role.LEADING or known.term.leader == self.me
+            assert known.role is not Role.STANDING_BY or known.term.leader != self.me
+            assert known.role is Role.LEADING or not known.followers
+            assert set(known.followers) <= self._linked
+            assert known.durable <= known.versions.get(known.term.log, 0) or known.role is not Role.LEADING
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, job: str, known: Known, standbys: int, now: float, *, took_over: bool) -> None:
+        known.role = Role.LEADING
+        known.led, known.gathers = True, False
+        known.wanted = min(standbys, STANDBYS_MAX)
+        known.stored = known.durable = 0
+        known.versions[known.term.log] = 1
+        known.followers = {}
+        known.left_at = None
+        # Those that stood by before have most of the history: they come first.
+        before, known.standbys = known.standbys, ()
+        self._appoint(job, known, before, silent=True)
+        self._effects.append(do.Led(job, known.term, took_over))
+        self._announce(job, known, took_over=took_over)
+        self._room()
+
+    def _take_over(self, job: str, known: Known, now: float) -> None:
+        rank = known.standbys.index(self.me) + 1 if self.me in known.standbys else 0
+        highest = max((epoch for epoch, _ in known.versions), default=0)
+        before = {known.term.leader, *known.standbys, *(leader for _, leader in known.versions)}
+        known.term = Term(max(known.term.epoch, highest) + 1, rank, self.me)
+        known.over = None
+        known.parted |= {each for each in before if each != self.me and each not in self._linked}
+        self._effects.append(do.TakeOver(job, known.term, now - known.origin))
+        self._begin(job, known, known.wanted or len(known.standbys), now, took_over=True)
+
+    def _appoint(
+        self, job: str, known: Known, first: Sequence[PeerId] = (), *, changed: bool = False, silent: bool = False
+    ) -> None:
+        """Have as many standbys as are wanted, if there are so many."""
+        able = [peer for peer in (*first, *self.candidates) if peer in self._linked and peer in self.candidates]
+        for peer in dict.fromkeys(able):
+            if len(known.followers) >= known.wanted:
+                break
+            if peer not in known.followers and peer not in known.refused:
+                known.followers[peer] = Follower()
+                known.standbys = (*known.standbys, peer)
+                self._effects.append(do.SendSpec(peer, job, known.term))
+                changed = True
+        if changed or silent:
+            self._effects.append(do.StandbysChanged(job, known.standbys))
+        if changed and not silent:
+            self._announce(job, known)
+
+    def _announce(self, job: str, known: Known, *, took_over: bool = False) -> None:
+        message = self._leads_of(job, known, took_over=took_over)
+        for peer in sorted(self._linked):
+            self._say(peer, message)
+
+    def _leads_of(self, job: str, known: Known, *, took_over: bool = False) -> Leads:
+        return Leads(job, known.term, list(known.standbys), took_over, known.over)
+
+    def _leads(self, peer: PeerId, said: Leads, now: float) -> None:
+        if not sane(said.term) or len(said.standbys) > STANDBYS_MAX:
+            return
+        known = self.jobs.get(said.job)
+        if known is None:
+            known = self.jobs[said.job] = Known(said.term, now)
+            self._room()
+            known.asked = said.took_over
+            self._effects.append(do.Led(said.job, said.term, said.took_over))
+        elif said.term < known.term:
+            self._say(peer, self._leads_of(said.job, known))
+            return
+        elif said.term > known.term:
+            self._led_by_other(said, known, now)
+        if peer != known.term.leader or known.role is Role.LEADING:
+            return
+        if said.took_over and not known.asked:  # somebody else had told who leads
+            known.asked = True
+            self._effects.append(do.Led(said.job, said.term, took_over=True))
+        known.led = said.over is None
+        known.standbys = tuple(PeerId(each) for each in said.standbys)
+        known.heard_at = now
+        known.left_at = None
+        if not known.versions or said.over is JobState.HELD:
+            known.over = said.over
+        if known.role is Role.STANDING_BY and self.me not in known.standbys:
+            known.role = Role.AWARE
+        ended = said.over is not None and said.over is not JobState.HELD
+        if ended and known.versions and known.role is Role.AWARE:  # what lies here tells the same end
+            self._say(peer, Have(said.job, counts_of(known.versions), ask=True))
+
+    def _led_by_other(self, said: Leads, known: Known, now: float) -> None:
+        if known.role is Role.LEADING:
+            self._effects.append(do.StepDown(said.job, said.term))
+            known.followers = {}
+            known.role = Role.AWARE
+            known.versions[known.term.log] = known.stored  # what the disk did not take goes with the leadership
+            known.coming = dict(known.versions)
+        known.term = said.term
+        known.led = False
+        known.asked = said.took_over
+        known.over = None  # of a question somebody has decided; an outcome is overruled
+        known.heard_at = now
+        known.left_at = None if said.term.leader in self._linked else now
+        self._effects.append(do.Led(said.job, said.term, said.took_over))
+        if known.versions and said.term.leader in self._linked:
+            self._say(said.term.leader, Have(said.job, counts_of(known.versions)))
+
+    def _beaten(self, peer: PeerId, jobs: dict[str, tuple[int, float]], now: float) -> None:
+        for job, (epoch, elapsed) in jobs.items():
+            known = self.jobs.get(job)
+            if known is None:
+                continue
+            if known.term.leader == peer and known.term.epoch == epoch:
+                known.heard_at = now
+                known.origin = now - max(0.0, elapsed)
+            elif epoch < known.term.epoch or (epoch == known.term.epoch and peer != known.term.leader):
+                self._say(peer, self._leads_of(job, known))
+
+    def _has(self, peer: PeerId, said: Have) -> None:
+        known = self.jobs.get(said.job)
+        if known is None or len(said.counts) > LOGS_MAX:
+            return
+        theirs = said.versions
+        if said.ask and peer not in known.followers:
+            self._send(said.job, known, peer, theirs)
+        if known.role is not Role.LEADING and not known.gathers:
+            return
+        follower = known.followers.get(peer)
+        if follower is not None:
+            follower.has = theirs
+            if said.ask or follower.sent is None:
+                follower.sent = dict(theirs)
+            self._send_missing(said.job, known, peer)
+            self._see_durable(said.job, known)
+        own = known.term.log if known.role is Role.LEADING else None
+        if any(count > known.versions.get(log, 0) for log, count in theirs.items() if log != own):
+            self._say(peer, Have(said.job, counts_of(known.versions), ask=True))
+
+    def _cannot(self, peer: PeerId, job: str, why: str) -> None:
+        known = self.jobs.get(job)
+        if known is not None and known.followers.pop(peer, None) is not None:
+            known.refused[peer] = why[:400]
+            known.standbys = tuple(each for each in known.standbys if each != peer)
+            self._appoint(job, known, changed=True)
+            self._see_durable(job, known)
+
+    def _send_missing(self, job: str, known: Known, peer: PeerId) -> None:
+        follower = known.followers[peer]
+        if follower.sent is not None:
+            self._send(job, known, peer, follower.sent)
+            follower.sent = dict(known.versions)
+
+    def _send(self, job: str, known: Known, peer: PeerId, theirs: Versions) -> None:
+        for log, count in sorted(known.versions.items()):
+            first = max(0, theirs.get(log, 0))
+            if first < count:
+                self._effects.append(do.SendRecords(peer, job, log, first, count))
+
+    def _see_durable(self, job: str, known: Known) -> None:
+        if known.role is not Role.LEADING:
+            return
+        own = known.term.log
+        has = [follower.has.get(own, 0) for follower in known.followers.values()]
+        has += [] if known.unwritable else [known.stored]
+        upto = min(min(has, default=0), known.versions[own])
+        if upto > known.durable:
+            known.durable = upto
+            self._effects.append(do.Durable(job, upto))
+
+    def _due(self, known: Known) -> float | None:
+        """When this peer takes a job over, if nothing changes."""
+        if known.role is not Role.STANDING_BY or known.over is not None or self.me not in known.standbys:
+            return None
+        ahead = known.standbys[: known.standbys.index(self.me)]
+        wait = STAGGER_S * sum(peer in self._linked for peer in ahead)
+        silent = known.heard_at + SILENCE_S + wait
+        return silent if known.left_at is None else min(silent, known.left_at + GRACE_S + wait)
+
+    def _beat(self, now: float) -> None:
+        told: dict[PeerId, dict[str, tuple[int, float]]] = {}
+        for job, known in self.jobs.items():
+            if known.over is not None and known.durable == known.versions.get(known.term.log, 0):
+                continue
+            for peer in known.followers:
+                told.setdefault(peer, {})[job] = (known.term.epoch, now - known.origin)
+        for peer, jobs in told.items():
+            self._say(peer, LeaderBeat(jobs))
+
+    def _room(self) -> None:
+        """Forget what matters least, where too many jobs are known."""
+        if len(self.jobs) > KNOWN_MAX:
+            idle = [job for job, known in self.jobs.items() if known.role is Role.AWARE and not known.versions]
+            for job in idle[: len(self.jobs) - KNOWN_MAX]:
+                del self.jobs[job]
+
+    def _say(self, peer: PeerId, message: SuccessionMessage) -> None:
+        self._effects.append(do.Send(peer, message))
+
+    def _taken(self) -> list[do.Effect]:
+        effects, self._effects = self._effects, []
+        return effects

@@ -1,0 +1,493 @@
+"""Jobs of other peers for this one's owner, and this one's for theirs. Shell.
+
+Whoever follows a job from afar is told its events by whoever leads it, and looks for that peer anew when it is lost: a
+job that another one took over is followed on. A peer that has kept a job that ended tells its outcome to any member.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from meshwit import events
+from meshwit.codec import Buffer, Codec, CodecError
+from meshwit.ids import PeerId
+from meshwit.outcome import JobState, Outcome
+from meshwit.peer.control.api import JobScript, JobView, PeerError
+from meshwit.peer.control.job_messages import decode_event, encode
+from meshwit.peer.running_job import RunningJob
+from meshwit.peer.watch.messages import (
+    EVENTS_MAX,
+    LINES_MAX,
+    Answered,
+    AskJobs,
+    AskWhy,
+    JobsTold,
+    OutcomeTold,
+    Steer,
+    Told,
+    Unwatch,
+    Watch,
+    Watched,
+    WatchMessage,
+)
+from meshwit.peer.watch.outcomes import outcome_of, outcome_told
+
+ANSWER_S: Final = 5.0
+ALL_ANSWER_S: Final = 0.7
+"""For all peers to say which jobs they have: people wait for it."""
+LOST_S: Final = 60.0
+"""A job that nobody is found to lead for so long is given up by who follows it."""
+LOOK_AGAIN_S: Final = 0.4
+TELL_S: Final = 0.05
+"""Events are told so often, many in one message."""
+WATCHERS_MAX: Final = 1024
+WAITING_MAX: Final = 20_000
+"""Events of one watcher that wait; more would mean that its peer does not take them."""
+_views: Final = msgspec.msgpack.Decoder(list[JobView])
+
+
+class Say(Protocol):
+    """Sends a message."""
+
+    def __call__(self, peer: PeerId, message: WatchMessage, buffers: Sequence[Buffer] = ()) -> None: ...
+
+
+class Here(Protocol):
+    """What this peer knows of jobs by itself."""
+
+    def views(self) -> list[JobView]:
+        """The jobs that it leads or keeps."""
+
+    def running(self, job: str) -> RunningJob | None:
+        """A job that it leads, or led."""
+
+    def leader(self, job: str) -> PeerId | None:
+        """Who leads a job, as far as it knows."""
+
+    async def kept(self, job: str) -> tuple[JobScript, Outcome]:
+        """The outcome of a job that has ended. Raises PeerError."""
+
+    def outcome(self, job: RunningJob) -> Outcome:
+        """Of a job that it led."""
+
+    def steer(self, job: str, what: str, by: PeerId) -> None:
+        """Do something with a job that it leads. Raises PeerError."""
+
+    def explain(self, job: str, item: int | None) -> list[str]:
+        """Why a job that it leads is where it is. Raises PeerError."""
+
+
+class Afar:
+    """See the module. To be made on the running loop.
+
+    Args:
+        me: this peer.
+        linked: the peers that there is a connection to.
+        fetch: brings blobs here; says why not.
+    """
+
+    def __init__(
+        self, me: PeerId, codec: Codec, say: Say, linked: Callable[[], Iterable[PeerId]], fetch: Any, here: Here
+    ) -> None:
+        self.me = me
+        self.codec = codec
+        self.say = say
+        self.linked = linked
+        self.fetch = fetch
+        self.here = here
+        self.loop = asyncio.get_running_loop()
+        self.keys = itertools.count(1)
+        self.runs: dict[int, FollowedJob] = {}
+        self._questions: dict[int, tuple[PeerId, asyncio.Future[Any]]] = {}
+        self._served: dict[tuple[PeerId, int], _Served] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+        for run in list(self.runs.values()):
+            run.detach()
+        for served in list(self._served.values()):
+            served.close()
+        for task in self._tasks:
+            task.cancel()
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    async def jobs(self) -> list[tuple[PeerId, JobView]]:
+        """What all linked peers lead or keep, and who says so; those that do not answer in time are left out."""
+        others = [peer for peer in self.linked() if peer != self.me]
+        asked = [asyncio.ensure_future(self._ask(peer, AskJobs(next(self.keys)), ALL_ANSWER_S)) for peer in others]
+        found: list[tuple[PeerId, JobView]] = []
+        for peer, told in zip(others, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+            if isinstance(told, JobsTold):
+                with contextlib.suppress(msgspec.MsgspecError, ValueError):
+                    found += [(peer, view) for view in _views.decode(told.header)]
+        return found
+
+    async def steer(self, peer: PeerId, job: str, what: str) -> None:
+        """Have a leader do something with a job. Raises PeerError."""
+        await self._answer(peer, Steer(next(self.keys), job, what))
+
+    async def explain(self, peer: PeerId, job: str, item: int | None) -> list[str]:
+        """Have a leader say why a job is where it is. Raises PeerError."""
+        return await self._answer(peer, AskWhy(next(self.keys), job, -1 if item is None else item))
+
+    async def _answer(self, peer: PeerId, message: Steer | AskWhy) -> list[str]:
+        try:
+            told = await self._ask(peer, message, ANSWER_S)
+        except TimeoutError:
+            raise PeerError("the peer that leads the job does not answer", "try again in a moment") from None
+        if not isinstance(told, Answered):
+            raise PeerError("the peer that leads the job answers something else", "it may be of another version")
+        if told.why:
+            raise PeerError(told.why[:1000], told.hint[:1000])
+        return told.lines[:LINES_MAX]
+
+    async def _ask(self, peer: PeerId, message: AskJobs | Steer | AskWhy, timeout_s: float) -> Any:
+        future: asyncio.Future[Any] = self.loop.create_future()
+        self._questions[message.key] = (peer, future)
+        try:
+            self.say(peer, message)
+            async with asyncio.timeout(timeout_s):
+                return await future
+        finally:
+            del self._questions[message.key]
+
+    def follow(
+        self, job: str, on_event: Callable[[events.JobEvent], None], running: RunningJob | None = None
+    ) -> FollowedJob:
+        """Follow a job of the mesh; `running`, where it runs here and `on_event` is told of it already."""
+        return FollowedJob(self, job, on_event, running)
+
+    # --- what happens ------------------------------------------------------------------------------------------------
+
+    def unlinked(self, peer: PeerId) -> None:
+        """A connection has ended."""
+        for asked, future in list(self._questions.values()):
+            if asked == peer and not future.done():
+                future.set_exception(TimeoutError())
+        for run in list(self.runs.values()):
+            run.unlinked(peer)
+        for served in [each for key, each in self._served.items() if key[0] == peer]:
+            served.close()
+
+    def led_by(self, job: str, leader: PeerId) -> None:
+        """Another peer leads a job."""
+        for run in list(self.runs.values()):
+            if run.id == job:
+                run.led_by(leader)
+
+    def received(self, peer: PeerId, message: WatchMessage, buffers: Sequence[Buffer]) -> None:
+        """A peer asks, or answers."""
+        match message:
+            case AskJobs(key=key):
+                self.say(peer, JobsTold(key, msgspec.msgpack.encode(self.here.views())))
+            case Watch():
+                self._watched(peer, message)
+            case Unwatch(key=key):
+                served = self._served.get((peer, key))
+                if served is not None:
+                    served.close()
+            case Steer(key=key, job=job, what=what):
+                self.say(peer, self._answered(key, lambda: self.here.steer(job, what, peer)))
+            case AskWhy(key=key, job=job, item=item):
+                self.say(peer, self._answered(key, lambda: self.here.explain(job, item if item >= 0 else None)))
+            case JobsTold(key=key) | Answered(key=key):
+                asked, future = self._questions.get(key, (None, None))
+                if asked == peer and future is not None and not future.done():
+                    future.set_result(message)
+            case Watched(key=key) | Told(key=key) | OutcomeTold(key=key):
+                run = self.runs.get(key)
+                if run is not None:
+                    run.received(peer, message, buffers)
+
+    def _answered(self, key: int, ask: Callable[[], list[str] | None]) -> Answered:
+        try:
+            return Answered(key, ask() or [])
+        except PeerError as reason:
+            return Answered(key, [], reason.message, reason.hint)
+
+    def _watched(self, peer: PeerId, message: Watch) -> None:
+        running = self.here.running(message.job)
+        if running is None:
+            self.spawn(self._tell_kept(peer, message))
+        elif running.leader.state is not JobState.RUNNING:
+            self.tell_outcome(peer, message.key, running.script, self.here.outcome(running))
+        elif len(self._served) >= WATCHERS_MAX:
+            self.say(peer, OutcomeTold(message.key, why=f"{WATCHERS_MAX} follow its jobs already"))
+        else:
+            script = running.script
+            self.say(peer, Watched(message.key, script.text, script.filename, script.job))
+            self._served[peer, message.key] = _Served(self, peer, message.key, running)
+
+    async def _tell_kept(self, peer: PeerId, message: Watch) -> None:
+        try:
+            script, outcome = await self.here.kept(message.job)
+        except PeerError as reason:
+            self.say(peer, OutcomeTold(message.key, why=reason.message))
+        else:
+            self.tell_outcome(peer, message.key, script, outcome)
+
+    def tell_outcome(self, peer: PeerId, key: int, script: JobScript, outcome: Outcome) -> None:
+        """Send what a job came to."""
+        told, buffers = outcome_told(key, script, outcome, self.codec)
+        self.say(peer, told, buffers)
+
+    def served_over(self, peer: PeerId, key: int) -> None:
+        """Somebody is told nothing more."""
+        self._served.pop((peer, key), None)
+
+    def spawn(self, work: Any) -> None:
+        """Do something beside."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Served:
+    """A job that this peer leads, told to another one."""
+
+    def __init__(self, afar: Afar, peer: PeerId, key: int, running: RunningJob) -> None:
+        self._afar = afar
+        self._peer = peer
+        self._key = key
+        self._running = running
+        self._waiting: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending = afar.loop.create_task(self._end())
+        running.watch(self._on_event)
+
+    def close(self) -> None:
+        self._running.unwatch(self._on_event)
+        self._ending.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._afar.served_over(self._peer, self._key)
+
+    def _on_event(self, event: events.JobEvent) -> None:
+        if isinstance(event, events.LanesChanged):
+            return  # of this device's worker processes
+        if len(self._waiting) < WAITING_MAX:
+            self._waiting.append(encode(event))
+        if self._timer is None:
+            self._timer = self._afar.loop.call_later(TELL_S, self._tell)
+
+    def _tell(self) -> None:
+        self._timer = None
+        waiting, self._waiting = self._waiting, []
+        for at in range(0, len(waiting), EVENTS_MAX):
+            self._afar.say(self._peer, Told(self._key, waiting[at : at + EVENTS_MAX]))
+
+    async def _end(self) -> None:
+        await self._running.ended.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tell()
+        if self._running.leader.state is not JobState.RUNNING:  # else another peer leads it now
+            self._afar.tell_outcome(
+                self._peer, self._key, self._running.script, self._afar.here.outcome(self._running)
+            )  # fmt: skip
+        self._running.unwatch(self._on_event)
+        self._afar.served_over(self._peer, self._key)
+
+
+class FollowedJob:
+    """A job for this peer's owner, whoever leads it now or later; see `control.api.JobRun`."""
+
+    def __init__(
+        self, afar: Afar, job: str, on_event: Callable[[events.JobEvent], None], running: RunningJob | None
+    ) -> None:
+        self.id = job
+        self.script = running.script if running is not None else JobScript("", "", "")
+        self._running = running
+        self._afar = afar
+        self._on_event: Callable[[events.JobEvent], None] | None = on_event
+        self._key = 0
+        self._peer: PeerId | None = None
+        self._look = asyncio.Event()
+        self._found: asyncio.Future[None] = afar.loop.create_future()
+        self._outcome: asyncio.Future[Outcome] = afar.loop.create_future()
+        self._refused: set[PeerId] = set()
+        self._following = afar.loop.create_task(self._follow())
+
+    async def found(self) -> None:
+        """Wait until somebody tells of the job. Raises PeerError."""
+        await asyncio.shield(self._found)
+
+    def known(self, script: JobScript, outcome: Outcome) -> None:
+        """What it came to is kept here."""
+        if not self._outcome.done():
+            self.script = script
+            self._outcome.set_result(outcome)
+            self._is_found()
+            self._following.cancel()
+            self._unwatch()
+
+    async def pause(self) -> None:
+        """Start no new task."""
+        await self._steer("pause")
+
+    async def resume(self) -> None:
+        """Start tasks again."""
+        await self._steer("resume")
+
+    async def cancel(self) -> None:
+        """End it."""
+        await self._steer("cancel")
+
+    def detach(self) -> None:
+        """Be told nothing more; the job goes on."""
+        if self._running is not None and self._on_event is not None:
+            self._running.unwatch(self._on_event)
+        self._on_event = None
+        self._following.cancel()
+        self._unwatch()
+        for future in (self._found, self._outcome):
+            if not future.done():
+                future.set_exception(PeerError("the job is followed no more"))
+            future.exception()
+
+    async def outcome(self) -> Outcome:
+        """What it came to. Raises PeerError."""
+        return await asyncio.shield(self._outcome)
+
+    async def _steer(self, what: str) -> None:
+        if self._outcome.done():
+            return
+        if self._running is not None:
+            self._afar.here.steer(self.id, what, self._afar.me)
+            return
+        leader = self._afar.here.leader(self.id) or self._peer
+        if leader is None or leader not in set(self._afar.linked()):
+            raise PeerError("nobody is known to lead the job now", "try again in a moment")
+        await self._afar.steer(leader, self.id, what)
+
+    # --- following ---------------------------------------------------------------------------------------------------
+
+    def unlinked(self, peer: PeerId) -> None:
+        """A connection has ended."""
+        self._refused.discard(peer)
+        if peer == self._peer:
+            self._peer = None
+            self._look.set()
+
+    def led_by(self, leader: PeerId) -> None:
+        """Another peer leads it now."""
+        self._refused.discard(leader)
+        if leader != self._peer:
+            self._look.set()
+
+    def received(self, peer: PeerId, message: Watched | Told | OutcomeTold, buffers: Sequence[Buffer]) -> None:
+        """Something about it."""
+        if peer != self._peer:
+            return
+        match message:
+            case Watched(text=text, filename=filename, name=name):
+                self.script = JobScript(text, filename, name)
+                self._is_found()
+            case Told(events=told):
+                for each in told[:EVENTS_MAX]:
+                    event = decode_event(each)
+                    if event is not None and self._on_event is not None:
+                        self._on_event(event)
+            case OutcomeTold(why=""):
+                self.script = JobScript(message.text, message.filename, message.name)
+                self._afar.spawn(self._end(peer, message, buffers))
+            case OutcomeTold():
+                self._refused.add(peer)
+                self._peer = None
+                self._look.set()
+
+    async def _end(self, peer: PeerId, told: OutcomeTold, buffers: Sequence[Buffer]) -> None:
+        why = await self._afar.fetch(told.blobs, [peer]) if told.blobs else ""
+        if self._outcome.done():
+            return
+        try:
+            if why:
+                raise PeerError(f"the results are not to be had: {why}")
+            self._outcome.set_result(outcome_of(told, buffers, self._afar.codec))
+        except (CodecError, PeerError) as reason:
+            self._outcome.set_exception(reason if isinstance(reason, PeerError) else PeerError(str(reason)))
+            self._outcome.exception()
+        self._is_found()
+        self._following.cancel()
+        self._afar.runs.pop(self._key, None)
+
+    async def _follow(self) -> None:
+        """Look for whoever tells of it, again and again."""
+        lost_at = self._afar.loop.time()
+        while self._afar.loop.time() < lost_at + LOST_S:
+            if self._running is None:
+                self._running = self._afar.here.running(self.id)
+                if self._running is not None and self._on_event is not None:
+                    self._running.watch(self._on_event)
+            if self._running is not None:
+                await self._follow_here(self._running)
+                if self._outcome.done():
+                    return
+                lost_at = self._afar.loop.time()
+            peer = await self._teller()
+            if peer is None:
+                await asyncio.sleep(LOOK_AGAIN_S)
+                self._refused.clear()
+                continue
+            self._unwatch()
+            self._look.clear()
+            self._peer = peer
+            self._key = next(self._afar.keys)
+            self._afar.runs[self._key] = self
+            self._afar.say(peer, Watch(self._key, self.id))
+            await self._look.wait()
+            if self._found.done():
+                lost_at = self._afar.loop.time()
+        self._give_up()
+
+    async def _follow_here(self, running: RunningJob) -> None:
+        """While this peer leads it."""
+        self.script = running.script
+        self._is_found()
+        await running.ended.wait()
+        self._running = None
+        if self._on_event is not None:
+            running.unwatch(self._on_event)
+        if running.leader.state is not JobState.RUNNING and not self._outcome.done():
+            self._outcome.set_result(self._afar.here.outcome(running))
+
+    async def _teller(self) -> PeerId | None:
+        linked = set(self._afar.linked())
+        leader = self._afar.here.leader(self.id)
+        if leader in linked and leader != self._afar.me and leader not in self._refused:
+            return leader
+        told = [(peer, view) for peer, view in await self._afar.jobs() if view.id == self.id]
+        if told and not self._found.done() and all(view.state in ("interrupted", "held") for _, view in told):
+            self._give_up()
+            raise asyncio.CancelledError
+        told.sort(key=lambda each: each[1].state not in ("running", "paused"))
+        if not told and not self._found.done() and not self._refused and leader is None:
+            self._give_up()
+            raise asyncio.CancelledError
+        return next((peer for peer, _ in told if peer not in self._refused), None)
+
+    def _unwatch(self) -> None:
+        if self._afar.runs.pop(self._key, None) is not None and self._peer is not None:
+            self._afar.say(self._peer, Unwatch(self._key))
+
+    def _is_found(self) -> None:
+        if not self._found.done():
+            self._found.set_result(None)
+
+    def _give_up(self) -> None:
+        lost = PeerError(
+            "nobody in the mesh leads this job any more, or has its outcome",
+            "a device that was switched off may have it: meshwit jobs, meshwit resume",
+        )
+        for future in (self._found, self._outcome):
+            if not future.done():
+                future.set_exception(lost)
+                future.exception()

@@ -1,0 +1,98 @@
+"""The activities of simulated jobs. What they give follows from their arguments, and for `Draw` from which run of the
+task it was: so that results of one run cannot pass for those of another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+
+from meshwit.lang import program as ir
+from meshwit.lang.checker import compile_script
+from meshwit.lang.task import load_task
+from meshwit.peer.job.workers import Owner
+from meshwit.plugins import Controller, Int, String, activity
+from meshwit.plugins.grid import Grid
+from meshwit.plugins.registry import Registry
+from meshwit.plugins.special import Parallel, Special, Transform
+from meshwit.plugins.variables import Variables
+from simulations.jobs.codec import PlainCodec
+
+DRAWN: Final = 100_000
+"""What `Draw` gives is the number of its run times this, and its argument."""
+FRAIL: Final = 5
+
+
+class Lab(Controller):
+    """What simulated jobs do.
+
+    Attributes:
+        run: the number of the run that is being computed.
+    """
+
+    run = 0
+
+    @activity
+    def Square(self, x: Int) -> Int:
+        """The same for all."""
+        return x * x
+
+    @activity
+    def Add(self, x: Int, y: Int) -> Int:
+        """The same for all."""
+        return x + y
+
+    @activity
+    def Draw(self, x: Int) -> Int:
+        """Another value each time."""
+        return self.run * DRAWN + x
+
+    @activity
+    def Tag(self, x: Int, text: String) -> String:
+        """Shows what was captured."""
+        return f"{x} {text}"
+
+    @activity
+    def Frail(self, x: Int) -> Int:
+        """Fails for some."""
+        if x % FRAIL == 2:
+            raise ValueError("it is frail")
+        return x
+
+    @activity(once=True)
+    def Send(self, x: Int) -> Int:
+        """Must not happen twice."""
+        return x + 1
+
+    @activity(inline=True, volatile=True)
+    def Stamp(self) -> Int:
+        """Another value each time; simulated peers answer it themselves."""
+        return 0
+
+
+LAB: Final = Lab()
+REGISTRY: Final = Registry([Variables(), Special(), Parallel(), Transform(), Grid(), LAB])
+OFFER: Final = REGISTRY.offer
+CODEC: Final = PlainCodec()
+CONTROLLERS: Final = dict.fromkeys(REGISTRY.controllers, "1.0.0")
+OWNERS: Final = {name: Owner(reference, "1.0.0") for name, reference in REGISTRY.owners.items()}
+
+
+@lru_cache(maxsize=512)
+def compiled(text: str) -> ir.Program:
+    """A script, checked."""
+    return compile_script(text, OFFER)
+
+
+def _function_of(name: str, form: int) -> Callable[..., Any]:
+    function = OFFER.implementation(name, form)
+    if function is None:
+        raise KeyError(name)
+    return function
+
+
+@lru_cache(maxsize=512)
+def task_of(header: bytes) -> Any:
+    """The function of a step, from its `Open`. Raises CodecError, KeyError and ValueError for what is none."""
+    told = CODEC.decode(header)
+    return load_task(told["task"], told["captured"], OFFER, _function_of)

@@ -1,0 +1,237 @@
+"""The peers of one run that lead jobs for each other: started, killed, cut off, frozen, and what lies on their disks.
+
+A link ends at once where a process ends, since the system closes its connections; where nobody is told (a pulled
+cable, a frozen process) it ends when the other side has been silent for some seconds, as gossip finds out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from meshwit.codec import Buffer
+from meshwit.ids import PeerId
+from meshwit.outcome import JobState
+from meshwit.peer.succession.known import Role
+from meshwit.peer.succession.records import Content, Decided, JobSpec
+from meshwit.peer.succession.replaying import Replay
+from meshwit.peer.work.messages import span
+from simulations.hosts import LAN, Conditions, Cut, Host
+from simulations.jobs.checks import Checks
+from simulations.jobs.lab import CODEC
+from simulations.jobs.peer import Device, JobsPeer
+from simulations.jobs.scripts import Script
+from simulations.jobs.surroundings import Letter
+from simulations.keys import SimulatedKey
+from simulations.network import Network
+from simulations.scenario import Run
+
+SILENCE_S: Final = (2.0, 5.0)
+"""Until somebody silent is held for dead: as the scenarios `pulled` and `pulled-wifi` tell."""
+DONE: Final = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+
+
+class JobsMesh:
+    """See the module.
+
+    Attributes:
+        devices: in the order of their names.
+        running: the process of each that has one.
+        jobs: what was submitted, by id.
+    """
+
+    def __init__(self, run: Run, conditions: Conditions = LAN) -> None:
+        self.run = run
+        self.simulation = run.simulation
+        self.network = Network(run.simulation, conditions)
+        self.rng = run.simulation.rng("mesh")
+        self.watch = Checks(run)
+        self.devices: list[Device] = []
+        self.running: dict[PeerId, JobsPeer] = {}
+        self.jobs: dict[str, Script] = {}
+        self._by_id: dict[PeerId, Device] = {}
+        self._parcels: dict[bytes, tuple[Letter, Sequence[Buffer]]] = {}
+        self._numbers = itertools.count(1)
+
+    # --- who there is ------------------------------------------------------------------------------------------------
+
+    def add(self, slots: int, speed: float) -> Device:
+        """One more device, without a process."""
+        host = self.network.add_host(f"peer{len(self.devices)}")
+        device = Device(SimulatedKey(host.name).id, host, slots, speed)
+        self.devices.append(device)
+        self._by_id[device.id] = device
+        self.watch.named(device.id, host.name)
+        return device
+
+    def device_of(self, host: Host) -> Device:
+        """The device on a host."""
+        return self.devices[host.index]
+
+    def device(self, peer: PeerId) -> Device:
+        """By id."""
+        return self._by_id[peer]
+
+    def start(self, device: Device) -> JobsPeer:
+        """A process on a device; others link to it, and it to others."""
+        self.simulation.note(f"started {device.name}")
+        peer = self.running[device.id] = JobsPeer(self, device)
+        self.watch.started(device.id)
+        for other in self.devices:
+            if other.host.index < device.host.index and other.id in self.running:
+                self.running[other.id].seek(device.id)
+            elif other.host.index > device.host.index:
+                peer.seek(other.id)
+        return peer
+
+    def kill(self, device: Device) -> None:
+        """Its process ends at once."""
+        peer = self.running.pop(device.id, None)
+        if peer is not None:
+            peer.end()
+            device.offset = peer.clock.offset
+            self.network.kill(device.host)
+            device.host.frozen_until = 0.0
+
+    def freeze(self, device: Device, seconds: float) -> None:
+        """Its process does nothing for a while."""
+        peer = self.running.get(device.id)
+        if peer is None or device.host.frozen_until > self.simulation.now:
+            return
+        self.network.freeze(device.host, seconds)
+        peer.working.pool.freeze()
+        self.silence([device])
+        self.simulation.after(seconds, self._thaw, device, peer)
+
+    def _thaw(self, device: Device, peer: JobsPeer) -> None:
+        if self.running.get(device.id) is peer:
+            peer.working.pool.thaw()
+            self.silence([device])
+
+    def cut(self, left: Iterable[Device], right: Iterable[Device], *, one_way: bool = False) -> Cut:
+        """Nothing gets from the one to the other."""
+        ours, theirs = list(left), list(right)
+        cut = self.network.cut([each.host for each in ours], [each.host for each in theirs], one_way)
+        self.silence(ours)
+        return cut
+
+    def unplug(self, device: Device) -> None:
+        """Its cable is pulled."""
+        self.network.unplug(device.host)
+        self.silence([device])
+
+    def silence(self, devices: Iterable[Device]) -> None:
+        """Something happened to these: those who hear nothing of each other from now on will know it in some time."""
+        for device in devices:
+            for other in self.devices:
+                if other is not device:
+                    for one, two in ((device, other), (other, device)):
+                        end = self.running[two.id].links.get(one.id) if two.id in self.running else None
+                        if end is not None and not self._heard(one, two):
+                            delay = self.rng.uniform(*SILENCE_S)
+                            self.simulation.after(delay, self._silent, one, two, end, self.simulation.now)
+
+    def _heard(self, source: Device, target: Device) -> bool:
+        frozen = source.host.frozen_until > self.simulation.now
+        return not frozen and self.network.reachable(source.host, target.host)
+
+    def _silent(self, source: Device, target: Device, end: object, _since: float) -> None:
+        peer = self.running.get(target.id)
+        if peer is None or peer.links.get(source.id) is not end or self._heard(source, target):
+            return
+        if target.host.frozen_until > self.simulation.now:
+            self.simulation.at(target.host.frozen_until + SILENCE_S[0], self._silent, source, target, end, _since)
+            return
+        peer.link_down(source.id)
+
+    # --- messages ----------------------------------------------------------------------------------------------------
+
+    def sent(self, message: Letter, buffers: Sequence[Buffer]) -> bytes:
+        """What stands for a message on its way."""
+        payload = f"{type(message).__name__} {next(self._numbers)}".encode()
+        self._parcels[payload] = message, buffers
+        return payload
+
+    def arrived(self, payload: bytes) -> tuple[Letter, Sequence[Buffer]] | None:
+        """The message that it stood for; None for garbage."""
+        return self._parcels.pop(payload, None)
+
+    # --- jobs --------------------------------------------------------------------------------------------------------
+
+    def submit(self, device: Device, script: Script, standbys: int = 2) -> str:
+        """A peer is asked to run a job; its id."""
+        job = f"job{len(self.jobs)}"
+        self.jobs[job] = script
+        self.watch.submitted(job, script)
+        header, _, _ = CODEC.encode_with_blobs([])
+        spec = JobSpec(
+            id=job, text=script.text, filename="job.grid", name="Main", arguments=Content(header),
+            submitter=device.id, submitter_name=device.name, started_at=0.0, standbys=standbys,
+        )  # fmt: skip
+        self.running[device.id].start(spec)
+        return job
+
+    def resume(self, device: Device, job: str, again: bool | None = None) -> None:
+        """A person has a job led on."""
+        self.simulation.note(f"resume {job} at {device.name} {again}")
+        if again is not None:
+            self.watch.decided(job, again)
+        if any(holder.id not in self.running for holder in self.holders(job)):
+            self.watch.split = True  # what only they know was not asked for
+        decide: Callable[[Replay], Sequence[Decided]] | None = None
+        if again is not None:
+            decide = lambda replay: [  # noqa: E731
+                Decided(path, span(items), again) for path, items, _ in replay.journal.undecided()
+            ]
+        self.running[device.id].keeping.resume(job, decide)
+
+    def leaders(self, job: str) -> list[JobsPeer]:
+        """Those that lead a job, as they believe."""
+        return [
+            peer
+            for peer in self.running.values()
+            if job in peer.keeping.core.jobs and peer.keeping.core.jobs[job].role is Role.LEADING
+        ]
+
+    def led(self, job: str) -> bool:
+        """Whether somebody leads a job that is not over, or stands by to do so."""
+        return any(
+            job in peer.keeping.core.jobs
+            and peer.keeping.core.jobs[job].over is None
+            and peer.keeping.core.jobs[job].role is not Role.AWARE
+            for peer in self.running.values()
+        )
+
+    def holders(self, job: str) -> list[Device]:
+        """The devices on whose disks a job lies."""
+        return [each for each in self.devices if job in each.disk.specs and each.disk.history(job).head is not None]
+
+    def over(self, job: str) -> JobState | None:
+        """The outcome of a job, as a running peer knows it."""
+        for peer in self.running.values():
+            known = peer.keeping.core.jobs.get(job)
+            if known is not None and known.over in DONE and known.versions:
+                return known.over
+        return None
+
+    def held(self, job: str) -> JobsPeer | None:
+        """A peer at which a job waits for a person's decision."""
+        for peer in self.running.values():
+            known = peer.keeping.core.jobs.get(job)
+            if known is not None and known.over is JobState.HELD and known.versions and peer.device.lab:
+                return peer
+        return None
+
+    def outcome_at(self, device: Device, job: str) -> dict[str, object] | None:
+        """The variables of a job that is over, as a device tells them; None if it does not know of the end."""
+        peer = self.running.get(device.id)
+        known = peer.keeping.core.jobs.get(job) if peer is not None else None
+        if peer is None or known is None or known.over not in DONE or device.disk.over(job) not in DONE:
+            return None  # one whose disk was full knows that what lies there was overruled
+        spec, _ = device.disk.specs[job]
+        replay = peer.keeping.replay(job)
+        if not replay.whole:
+            return None
+        leader = peer.leading.outcome_of(spec, replay)
+        return {"state": device.disk.over(job), **leader.variables()}

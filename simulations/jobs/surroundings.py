@@ -1,0 +1,61 @@
+"""What the parts of a simulated peer are told about what surrounds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from meshwit.codec import Buffer
+from meshwit.ids import PeerId
+from meshwit.lang.wishes import Path
+from meshwit.peer.job.effects import Assign
+from meshwit.peer.job.leader import JobLeader
+from meshwit.peer.succession.messages import SuccessionMessage
+from meshwit.peer.succession.records import JobSpec, Record, Term
+from meshwit.peer.work import effects as work
+from meshwit.peer.work.messages import JobMessage, Open
+
+Letter = JobMessage | SuccessionMessage
+
+
+class Say(Protocol):
+    """Sends a message to a peer."""
+
+    def __call__(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer] = ()) -> None: ...
+
+
+class Watching(Protocol):
+    """Sees what peers do, and says how long tasks take: implemented by `checks.Checks`."""
+
+    def work_of(self, job: str, path: Path, number: int) -> float:
+        """Of one item."""
+
+    def begun(self, peer: PeerId, opened: Open, number: int) -> int:
+        """A task begins; the number of its run."""
+
+    def opened(self, peer: PeerId, leader: PeerId, opened: Open, effects: Sequence[work.Effect]) -> None:
+        """A leader opened a step at a peer, which did that about it."""
+
+    def sound(self, peer: PeerId, check: Callable[[], None]) -> None:
+        """Have a core look at itself."""
+
+    def obeyed(self, peer: PeerId, job: str, term: tuple[int, int, PeerId]) -> None:
+        """A peer has been told of a leader that took over."""
+
+    def leads(self, peer: PeerId, spec: JobSpec, term: Term, leader: JobLeader) -> None:
+        """A peer begins to lead a job."""
+
+    def at_work(self, peer: PeerId, job: str) -> None:
+        """A leader has let its script run for the first time."""
+
+    def assigned(self, peer: PeerId, job: str, path: Path, assign: Assign) -> None:
+        """A leader gives items to a peer."""
+
+    def durable(self, peer: PeerId, job: str, records: Sequence[Record]) -> None:
+        """Records of a leader are durable."""
+
+    def ended(self, peer: PeerId, job: str, term: Term, leader: JobLeader) -> None:
+        """A job has its outcome at its leader, or a question."""
+
+    def stamp(self, peer: PeerId, job: str) -> int:
+        """A number that never comes twice."""

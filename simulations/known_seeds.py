@@ -1,0 +1,23 @@
+"""Seeds that once failed, and why: what was mended must stay so. Tests play them first."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KNOWN_SEEDS: Final[tuple[tuple[str, int, str], ...]] = (
+    ("takeover", 157, "results kept by workers rested on an answer that the successor drew anew"),
+    ("takeover", 435, "the same, with the answer of a call"),
+    ("takeover", 194, "a leader that began anew was taken for one that leads: nobody else could resume its job"),
+    ("takeover", 228, "the same"),
+    ("takeover", 219, "two leaders that both ended a job while they were apart never told each other"),
+    ("takeover", 5028, "a disk that had been full once was never written again: what waited for it waited for ever"),
+    ("takeover", 5054, "the same: the outcome was not on the leader's disk"),
+    ("takeover", 6055, "a worker told a leader what came of batches that this one had not adopted"),
+    ("takeover", 8185, "an outcome that was overruled counted after all had begun anew"),
+    ("takeover", 8345, "two ends of a job, by leaders apart, both remained when all had begun anew"),
+    ("takeover", 8492, "who resumed a job did not ask others for what they had: tasks that must not run twice did"),
+    ("takeover", 1544, "a step that changed hands was given to the pool before the pool knew of it"),
+    ("takeover", 1699, "a device that lacked a part of a job's history told an outcome without it"),
+    ("takeover", 443, "a peer with a part of a job's history heard of its end and never got the rest"),
+)
+"""Scenario, seed, what was wrong."""

@@ -1,0 +1,148 @@
+"""Jobs whose leaders die: whether they end, with the right outcome, and what it costs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from meshwit.ids import PeerId
+from simulations.jobs.faults import CRASHES, FAULTS, Faults
+from simulations.jobs.mesh import DONE, JobsMesh
+from simulations.jobs.scripts import Script, once_script, random_script
+from simulations.scenario import Figure, Run, Scenario
+
+FAULTS_UNTIL_S: Final = 10.0
+CALM_AT_S: Final = 14.0
+TAKES_OVER_S: Final = 20.0
+"""After the last fault somebody leads again what anybody led or stood by for, or a person has it resumed."""
+ENDS_S: Final = 90.0
+"""After that all is over."""
+AGREES_S: Final = 5.0
+PATIENCE_S: Final = 4.0
+"""So long a person waits for what a command does."""
+
+
+def play_takeover(run: Run) -> None:
+    """Some peers, some jobs, and random faults."""
+    play(run, sorted(FAULTS), random_script)
+
+
+def play_once(run: Run) -> None:
+    """Tasks that must not run twice, while processes are killed and begin anew: nobody is cut off."""
+    play(run, CRASHES, once_script)
+
+
+def play(run: Run, kinds: Sequence[str], make: Callable[[random.Random], Script]) -> None:
+    """Faults of these kinds while such jobs run."""
+    mesh = JobsMesh(run)
+    simulation = mesh.simulation
+    rng = simulation.rng("takeover")
+    for _ in range(rng.randrange(3, 7)):
+        mesh.add(rng.randrange(1, 4), rng.uniform(0.5, 2.0))
+    faults = Faults(mesh)
+    faults.prepare()
+    for device in mesh.devices:
+        mesh.start(device)
+    simulation.run(0.5)
+    speed = sum(device.speed * device.slots for device in mesh.devices)
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        script = make(rng)
+        script.mean_s = min(1.0, rng.uniform(1.0, 6.0) * speed / script.items)
+        submitter = rng.choice([device for device in mesh.devices if device.lab])
+        simulation.at(rng.uniform(0.5, 2.0), submit, mesh, submitter.id, script)
+    faults.plan(rng.randrange(1, 7), FAULTS_UNTIL_S, kinds)
+    simulation.run(CALM_AT_S)
+    faults.calm()
+    for kind in faults.drawn:
+        run.sample(kind, 1.0)
+    ends(mesh)
+    agree(mesh)
+
+
+def submit(mesh: JobsMesh, peer: PeerId, script: Script) -> None:
+    """A job, if its peer runs."""
+    if peer in mesh.running:
+        mesh.submit(mesh.device(peer), script, standbys=mesh.rng.choice((1, 2, 2, 3)))
+
+
+def ends(mesh: JobsMesh) -> None:
+    """All jobs end, those that nobody leads when a person has them resumed."""
+    run, simulation = mesh.run, mesh.simulation
+    rng = simulation.rng("people")
+    calm_at = simulation.now
+    resumed: dict[str, int] = {}
+    next_at: dict[str, float] = {}
+
+    def all_over() -> bool:
+        return all(mesh.over(job) is not None or not mesh.holders(job) for job in mesh.jobs)
+
+    while not simulation.run_until(all_over, min(simulation.now + 1.0, calm_at + ENDS_S), 0.1):
+        if simulation.now >= calm_at + ENDS_S:
+            break
+        for job in mesh.jobs:
+            if mesh.over(job) is not None or not mesh.holders(job) or simulation.now < next_at.get(job, 0.0):
+                continue
+            next_at[job] = simulation.now + PATIENCE_S
+            held = mesh.held(job)
+            if held is not None and resumed.get(job, 0) < 10:
+                resumed[job] = resumed.get(job, 0) + 1
+                mesh.resume(held.device, job, rng.random() < 0.5)
+            elif simulation.now > calm_at + TAKES_OVER_S and not mesh.led(job) and resumed.get(job, 0) < 10:
+                holders = [each for each in mesh.holders(job) if each.id in mesh.running and each.lab]
+                resumed[job] = resumed.get(job, 0) + 1
+                if holders:
+                    mesh.resume(rng.choice(holders), job)
+    for job in mesh.jobs:
+        if mesh.holders(job):
+            run.expect(mesh.over(job) is not None, f"{job} has not ended: {states(mesh, job)}")
+
+
+def states(mesh: JobsMesh, job: str) -> str:
+    """What each peer believes, for people."""
+    told = []
+    for peer in mesh.running.values():
+        known = peer.keeping.core.jobs.get(job)
+        if known is not None:
+            led = peer.leading.jobs.get(job)
+            told.append(
+                f"{peer.device.name} {known.role.value} {known.term.epoch} over {known.over} "
+                f"followers {len(known.followers)} steps {len(led.leader._steps) if led is not None else '-'}"
+            )
+    return "; ".join(told)
+
+
+def agree(mesh: JobsMesh) -> None:
+    """Who knows of a job's end tells the same outcome."""
+    simulation = mesh.simulation
+    simulation.run(simulation.now + AGREES_S)
+    for job in mesh.jobs:
+        told = {device.name: mesh.outcome_at(device, job) for device in mesh.devices}
+        known = {name: outcome for name, outcome in told.items() if outcome is not None}
+        first = next(iter(known.values()), None)
+        mesh.run.expect(
+            all(outcome == first for outcome in known.values()), f"{job} has several outcomes: {list(known)}"
+        )
+        for name, outcome in known.items():
+            if outcome["state"] is DONE[0]:
+                mesh.watch.judge(job, f"{name} when asked", outcome)
+    for peer in mesh.running.values():
+        peer.check()
+
+
+TAKEOVER: Final = Scenario(
+    "takeover",
+    "jobs end, and right, whatever happens to peers",
+    play_takeover,
+    (Figure("crash", "count", ""),),
+    seeds=200,
+    long_seeds=100_000,
+)
+TAKEOVER_ONCE: Final = Scenario(
+    "takeover-once",
+    "tasks that must not run twice begin once, whoever is killed",
+    play_once,
+    (Figure("crash", "count", ""),),
+    seeds=50,
+    long_seeds=10_000,
+)

@@ -1,0 +1,89 @@
+"""Peers that were apart, or began anew, come to one view of a job: who led it last, and what became of it."""
+
+from __future__ import annotations
+
+from succession_world import World
+
+from meshwit.ids import PeerId
+from meshwit.outcome import JobState
+from meshwit.peer.succession import effects as do
+from meshwit.peer.succession.known import Role
+from meshwit.peer.succession.messages import Leads
+from meshwit.peer.succession.records import Term
+from meshwit.peer.succession.succession import Succession
+
+A, B = PeerId("a"), PeerId("b")
+
+
+def apart() -> World:
+    """Two halves, each with a leader that has ended the job."""
+    world = World("a", "b", "c", "d")
+    world.lead("a", standbys=2)
+    world.write("a", 3)
+    world.cut(("a", "b"), ("a", "c"), ("a", "d"))
+    world.run(4.0)
+    assert world["b"].core.jobs["job"].role is Role.LEADING
+    world.write("a", 9, over=JobState.COMPLETED)
+    world.write("b", 7, over=JobState.COMPLETED)
+    return world
+
+
+def test_two_that_ended_a_job_apart_tell_each_other_when_they_meet():
+    world = apart()
+    world.heal()
+    world.run(1.0)
+    for name in ("a", "b"):
+        assert world[name].disk["job"] == {(1, A): 9, (2, B): 7}
+        assert world[name].core.jobs["job"].term == Term(2, 1, B)
+    assert world["a"].stepped_down == [("job", Term(2, 1, B))]
+
+
+def test_what_an_earlier_leader_ended_does_not_end_it_for_standbys_of_a_later_one():
+    standby = Succession(PeerId("c"))
+    standby.linked(B, 0.0)
+    standby.may_stand_by(B, "job", Term(2, 1, B), 0.0)
+    standby.standing_by("job", Term(2, 1, B), {}, 0.0)
+    standby.stored("job", (1, A), 9, JobState.COMPLETED, 0.0)
+    assert standby.jobs["job"].over is None
+    standby.stored("job", (2, B), 4, JobState.FAILED, 0.0)
+    assert standby.jobs["job"].over is JobState.FAILED
+
+
+def test_who_is_about_to_resume_a_job_gets_what_others_have_of_it():
+    world = World("a", "b")
+    world.lead("a", standbys=1)
+    world.write("a", 3)
+    world.kill("a")
+    world.run(2.0)
+    world.write("b", 5)
+    world.kill("b")
+    world.restart("a")
+    world.restart("b")
+    world.run(1.0)
+    a = world["a"]
+    world.perform(a, a.core.gather("job"))
+    world.settle()
+    assert a.disk["job"] == {(1, A): 3, (2, B): 5}
+
+
+def test_workers_tell_a_successor_what_they_hold_though_somebody_else_spoke_first():
+    peer = Succession(PeerId("d"))
+    term = Term(2, 1, B)
+    assert peer.receive(PeerId("c"), Leads("job", term), 0.0) == [do.Led("job", term, took_over=False)]
+    said = Leads("job", term, took_over=True)
+    assert do.Led("job", term, took_over=True) in peer.receive(B, said, 0.0)
+    assert do.Led("job", term, took_over=True) not in peer.receive(B, said, 0.0)
+
+
+def test_who_led_a_job_and_began_anew_is_not_taken_for_its_leader():
+    world = World("a", "b")
+    world.lead("a", standbys=1)
+    world.write("a", 3)
+    world.kill("a", "b")
+    world.restart("a")
+    world.restart("b")
+    world.run(1.0)
+    b = world["b"]
+    world.perform(b, b.core.gather("job"))
+    world.settle()
+    assert not b.core.is_led("job")
