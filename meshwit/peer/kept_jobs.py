@@ -98,8 +98,6 @@ class KeptJobs:
         self._loop = asyncio.get_running_loop()
         self._jobs: dict[str, RunningJob] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.on_led_on: Callable[[RunningJob], None] = lambda _job: None
-        self.on_stepped_down: Callable[[RunningJob, Term], None] = lambda _job, _term: None
         leading.on_keep = self._keep
         leading.on_nothing_new = self._nothing_new
         leading.on_end = self._ended
@@ -214,7 +212,6 @@ class KeptJobs:
         for path, known in taken.replay.answers:
             self._leading.perform(running, leader.answer_learned(path, known, now))
         running.limits = taken.replay.limits
-        self.on_led_on(running)
         for peer, message, buffers in taken.reports:
             self.redone(spec.id, peer, message, buffers)
         self._leading.run(running, taken.elapsed)
@@ -285,7 +282,6 @@ class KeptJobs:
         running = self._jobs.pop(job, None)
         if running is not None:
             self._leading.step_down(running)
-            self.on_stepped_down(running, term)
 
     def kept(self, job: str) -> None:
         """A job has ended, and all of it is kept."""

@@ -49,6 +49,11 @@ class Lab(Controller):
         return float(np.asarray(v)[x])
 
     @activity
+    def Text(self, x: Int, size: Int) -> String:
+        """A text of so many letters."""
+        return str(x % 10) * size
+
+    @activity
     def Make(self, context: Context, x: Int) -> Blob:
         """A blob, kept in the store of the peer that made it."""
         return context.blobs.put(f"blob {x} ".encode() * 20_000)
