@@ -11,6 +11,7 @@ import platform
 import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -162,21 +163,32 @@ class Engine:
 
     async def __aenter__(self) -> Engine:
         self._loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:  # what was begun is ended, should it be called off half-way
+            stack.callback(self._scratch.cleanup)
+            await self._enter(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def _enter(self, stack: AsyncExitStack) -> None:
         # A driver may take its time to answer.
         measured = await self._loop.run_in_executor(None, capabilities, self.settings.properties)
         self.capabilities = measured | allowances(self.settings.functions, pickle=self.settings.allow_pickle)
-        await self._pool.__aenter__()
+        await stack.enter_async_context(self._pool)
+        stack.callback(self._close_routes)
         self._working = Working(
             self.me, self._pool, self.codec, self.registry, self.fetch, self.say,
             functions=self.settings.functions, pickles=self.settings.allow_pickle, bytes_of=self.blobs.view,
         )  # fmt: skip
+        stack.callback(self._working.close)
         self._exchange = BlobService(
             self.blobs, self._send_blob, self._ways.__contains__, self._misbehaved, dial=lambda peer: self.dial(peer)
         )
+        stack.callback(self._exchange.close)
         self.leading = Leading(
             self.me, self.name, self.registry, self.codec, self.say, self.fetch, self._working.lanes,
             self.blobs, self._exchange.stored,
         )  # fmt: skip
+        stack.callback(self.leading.close)
         speeds = self.leading.speeds
         here = Worker(
             self.me, self.name, self._pool.size, self.capabilities,
@@ -188,23 +200,19 @@ class Engine:
                 self.me, self.name, self.settings.journal, self.leading, self.codec, self.registry.offer, self.say,
                 self.fetch, self.linked_peers, self._defaults, self.blobs, self._led_by,
             )  # fmt: skip
+            stack.push_async_callback(self.kept.close)
             await self.kept.keeping.open()
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.kept is not None:
-            await self.kept.close()
-        self.leading.close()
+        await self._stack.aclose()
+
+    def _close_routes(self) -> None:
         if self._beat_timer is not None:
             self._beat_timer.cancel()
-        self._working.close()
-        self._exchange.close()
         for route in self._routes.values():
             route.close()
-        await self._pool.__aexit__(kind, error, trace)
-        self._scratch.cleanup()
 
     @property
     def workers(self) -> int:

@@ -43,6 +43,8 @@ from meshwit.peer.work.messages import Held, Redone, span
 
 RELEASE_S: Final = 10.0
 """After a job's end, until its values are forgotten here: whoever followed it has them by then."""
+FETCH_S: Final = 3.0
+"""For the images and files that workers kept for a leader before; what takes longer comes while the job runs."""
 _log = logging.getLogger(__name__)
 
 
@@ -212,12 +214,36 @@ class KeptJobs:
         for path, known in taken.replay.answers:
             self._leading.perform(running, leader.answer_learned(path, known, now))
         running.limits = taken.replay.limits
+        self._spawn(self._run(running, taken))
+
+    async def _run(self, running: RunningJob, taken: TakenOver) -> None:
+        """Begin once what workers kept is here: it must not be computed again while it is fetched."""
+        began = self._loop.time()
+        fetching = []
         for peer, message, buffers in taken.reports:
-            self.redone(spec.id, peer, message, buffers)
-        self._leading.run(running, taken.elapsed)
+            if isinstance(message, Held) or not message.blobs or peer == self._me:
+                self.redone(running.id, peer, message, buffers)
+            elif self._counts(running, peer, message):
+                fetching.append(self._spawn(self._redone_with_blobs(running, peer, message, buffers)))
+        if fetching:
+            await asyncio.wait(fetching, timeout=FETCH_S)
+        if self._jobs.get(running.id) is not running:
+            return  # meanwhile another peer leads it
+        self._meet_workers(running)
+        self._leading.run(running, taken.elapsed + self._loop.time() - began)
         if taken.replay.paused:
             self._leading.pause(running)
-        running.tell(events.LeaderChanged(at=leader.elapsed(now), leader=self._name))
+        at = running.leader.elapsed(self._loop.time())
+        running.tell(events.LeaderChanged(at=at, leader=self._name))
+
+    def _meet_workers(self, running: RunningJob) -> None:
+        """Peers may have come and gone since its leader was made."""
+        assert isinstance(running.leader, JobLeader)
+        now, workers = self._loop.time(), self._leading.workers
+        for worker in workers.values():
+            self._leading.perform(running, running.leader.worker_joined(worker, now))
+        for peer in [peer for peer in running.leader.names if peer not in workers]:
+            self._leading.perform(running, running.leader.worker_left(peer, now))
 
     def learn(self, job: str, replay: Replay) -> None:
         """Others' records of a job that runs here."""
@@ -234,22 +260,25 @@ class KeptJobs:
     def redone(self, job: str, peer: PeerId, message: Held | Redone, buffers: Sequence[Buffer]) -> None:
         """A worker says what it holds of a job that runs here."""
         running = self._jobs.get(job)
-        if running is None or not isinstance(running.leader, JobLeader):
+        if running is None or not isinstance(running.leader, JobLeader) or not self._counts(running, peer, message):
             return
-        log = (message.epoch, PeerId(message.leader))
-        if log == (running.epoch, self._me):
-            if not running.leader.given(message.path, peer):
-                return  # it was asked for nothing of the kind
-        elif not 0 <= message.since <= running.limits.get(log, -1):
-            return  # it rests on answers that were lost: this leader may have come to others
         if isinstance(message, Held):
             sane = [batch for batch in message.batches if batch.items.sane]
             self._leading.perform(running, running.leader.held(peer, message.path, sane, self._loop.time()))
-        elif message.items.sane:
-            if message.blobs and peer != self._me:
-                self._spawn(self._redone_with_blobs(running, peer, message, buffers))
-            else:
-                self._take(running, message, buffers)
+        elif message.blobs and peer != self._me:
+            self._spawn(self._redone_with_blobs(running, peer, message, buffers))
+        else:
+            self._take(running, message, buffers)
+
+    def _counts(self, running: RunningJob, peer: PeerId, message: Held | Redone) -> bool:
+        """Whether it belongs to a wish that this leader makes too, and was asked for."""
+        if isinstance(message, Redone) and not message.items.sane:
+            return False
+        log = (message.epoch, PeerId(message.leader))
+        if log == (running.epoch, self._me):
+            return running.leader.given(message.path, peer)
+        # Else it rests on answers that were lost: this leader may have come to others.
+        return 0 <= message.since <= running.limits.get(log, -1)
 
     async def _redone_with_blobs(
         self, running: RunningJob, peer: PeerId, message: Redone, buffers: Sequence[Buffer]
@@ -310,10 +339,11 @@ class KeptJobs:
             leader = running.leader
             self.keeping.ended(running.id, leader.state, running.ended_at or time.time(), leader.failure)
 
-    def _spawn(self, work: Any) -> None:
-        task = self._loop.create_task(work)
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _decisions(replay: Replay, again: bool) -> list[Decided]:
