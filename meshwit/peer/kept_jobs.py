@@ -22,7 +22,7 @@ from meshwit.lang import program as ir
 from meshwit.lang.checker import compile_script
 from meshwit.lang.diagnostics import ScriptError
 from meshwit.lang.offer import Offer
-from meshwit.outcome import JobState, Outcome
+from meshwit.outcome import Outcome
 from meshwit.peer.control.api import JobScript, PeerError
 from meshwit.peer.job.effects import Keep, KeepIntent
 from meshwit.peer.job.leader import JobLeader
@@ -168,9 +168,7 @@ class KeptJobs:
         """What a job came to that is kept here and has ended. Raises PeerError."""
         try:
             spec, buffers, replay = await self.keeping.replay(job)
-            known = self.keeping.core.jobs.get(job)
-            held = replay.over is not None and replay.over.state is JobState.HELD
-            if replay.over is None or (held and known is not None and known.over is not JobState.HELD):
+            if replay.over is None:
                 raise LookupError("it has not ended, as far as this device knows")
             if not replay.whole:
                 raise LookupError("some of what was recorded of it is missing here")
@@ -208,23 +206,14 @@ class KeptJobs:
         )  # fmt: skip
         roots = tuple(Path(root) for root in taken.roots)
         running = self._made(spec, leader, roots, taken.term)
-        now = self._loop.time()
-        for path, numbers, values in taken.replay.results:
-            self._leading.perform(running, leader.learned(path, numbers, values, now))
-        for path, known in taken.replay.answers:
-            self._leading.perform(running, leader.answer_learned(path, known, now))
-        running.limits = taken.replay.limits
+        self._learn(running, leader, taken.replay)
         self._spawn(self._run(running, taken))
 
     async def _run(self, running: RunningJob, taken: TakenOver) -> None:
         """Begin once what workers kept is here: it must not be computed again while it is fetched."""
         began = self._loop.time()
-        fetching = []
-        for peer, message, buffers in taken.reports:
-            if isinstance(message, Held) or not message.blobs or peer == self._me:
-                self.redone(running.id, peer, message, buffers)
-            elif self._counts(running, peer, message):
-                fetching.append(self._spawn(self._redone_with_blobs(running, peer, message, buffers)))
+        taking = [self._redone(running, *report) for report in taken.reports]
+        fetching = [task for task in taking if task is not None]
         if fetching:
             await asyncio.wait(fetching, timeout=FETCH_S)
         if self._jobs.get(running.id) is not running:
@@ -248,27 +237,38 @@ class KeptJobs:
     def learn(self, job: str, replay: Replay) -> None:
         """Others' records of a job that runs here."""
         running = self._jobs.get(job)
-        if running is None or not isinstance(running.leader, JobLeader):
-            return
+        if running is not None and isinstance(running.leader, JobLeader):
+            self._learn(running, running.leader, replay)
+
+    def _learn(self, running: RunningJob, leader: JobLeader, replay: Replay) -> None:
         now = self._loop.time()
         running.limits = replay.limits
         for path, numbers, values in replay.results:
-            self._leading.perform(running, running.leader.learned(path, numbers, values, now))
+            self._leading.perform(running, leader.learned(path, numbers, values, now))
         for path, known in replay.answers:
-            self._leading.perform(running, running.leader.answer_learned(path, known, now))
+            self._leading.perform(running, leader.answer_learned(path, known, now))
 
     def redone(self, job: str, peer: PeerId, message: Held | Redone, buffers: Sequence[Buffer]) -> None:
         """A worker says what it holds of a job that runs here."""
         running = self._jobs.get(job)
-        if running is None or not isinstance(running.leader, JobLeader) or not self._counts(running, peer, message):
-            return
+        if running is not None:
+            self._redone(running, peer, message, buffers)
+
+    def _redone(
+        self, running: RunningJob, peer: PeerId, message: Held | Redone, buffers: Sequence[Buffer]
+    ) -> asyncio.Task[None] | None:
+        """Hand it to the leader; what takes it there later, where its blobs are fetched first."""
+        assert isinstance(running.leader, JobLeader)
+        if not self._counts(running, peer, message):
+            return None
         if isinstance(message, Held):
             sane = [batch for batch in message.batches if batch.items.sane]
             self._leading.perform(running, running.leader.held(peer, message.path, sane, self._loop.time()))
         elif message.blobs and peer != self._me:
-            self._spawn(self._redone_with_blobs(running, peer, message, buffers))
+            return self._spawn(self._redone_with_blobs(running, peer, message, buffers))
         else:
             self._take(running, message, buffers)
+        return None
 
     def _counts(self, running: RunningJob, peer: PeerId, message: Held | Redone) -> bool:
         """Whether it belongs to a wish that this leader makes too, and was asked for."""

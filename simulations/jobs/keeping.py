@@ -361,8 +361,6 @@ class Keeping:
                     self._run(partial(self.replay, job), partial(self._learned, job))
                 case do.Led(job=job, term=term, took_over=took_over):
                     self._leads.led_by(job, term, took_over)
-                case do.StandbysChanged():
-                    pass
         self._watch.sound(self.me, self.core.check)
         self._alarm.set(self.core.next_deadline())
 

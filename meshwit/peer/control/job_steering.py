@@ -22,8 +22,7 @@ async def pause_job(jobs: JobsApi, job: str) -> None:
 
 async def cancel_job(jobs: JobsApi, job: str) -> None:
     """End it; also where nobody leads it."""
-    known = next((one for one in await jobs.jobs() if one.id == job), None)
-    if known is not None and known.state in UNLED:
+    if await _state(jobs, job) in UNLED:
         await jobs.abandon(job)
         return
     async with _at_hand(jobs, job) as run:
@@ -32,12 +31,16 @@ async def cancel_job(jobs: JobsApi, job: str) -> None:
 
 async def resume_job(jobs: JobsApi, job: str, again: bool | None) -> str:
     """Let a paused job go on, or lead one on here that is interrupted or held; gives its id."""
-    known = next((one for one in await jobs.jobs() if one.id == job), None)
-    if known is None or known.state not in LED:
+    if await _state(jobs, job) not in LED:
         return await jobs.resume(job, again)
     async with _at_hand(jobs, job) as run:
         await run.resume()
     return job
+
+
+async def _state(jobs: JobsApi, job: str) -> str:
+    """Empty where nobody knows the job."""
+    return next((one.state for one in await jobs.jobs() if one.id == job), "")
 
 
 @contextlib.asynccontextmanager

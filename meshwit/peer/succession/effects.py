@@ -72,11 +72,4 @@ class Led(msgspec.Struct, frozen=True):
     took_over: bool
 
 
-class StandbysChanged(msgspec.Struct, frozen=True):
-    """These stand by for a job that this peer leads."""
-
-    job: str
-    standbys: tuple[PeerId, ...]
-
-
-Effect: TypeAlias = Send | SendSpec | SendRecords | TakeOver | StepDown | Durable | Learned | Led | StandbysChanged
+Effect: TypeAlias = Send | SendSpec | SendRecords | TakeOver | StepDown | Durable | Learned | Led

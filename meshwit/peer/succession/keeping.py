@@ -193,9 +193,7 @@ class Keeping:
         self._specs[spec.id] = spec
         self._pins.add(spec.id, (name for name, _ in spec.arguments.blobs))
         self._put(spec, arguments, roots)
-        log = LedLog(spec, arguments, writer)
-        log.roots = roots
-        self._recorder.begin(spec.id, log)
+        self._recorder.begin(spec.id, LedLog(spec, arguments, writer, roots))
         self._perform(self.core.lead(spec.id, spec.standbys, self._loop.time()))
         return term
 
@@ -355,8 +353,6 @@ class Keeping:
                     self._spawn(self._learn(job))
                 case do.Led(job=job, term=term, took_over=took_over):
                     self._leads.led_by(job, term, took_over)
-                case do.StandbysChanged():
-                    pass
         self._arm()
 
     # --- taking over -------------------------------------------------------------------------------------------------

@@ -23,8 +23,6 @@ from meshwit.peer.succession.writing import LogWriter, Report
 
 FLUSH_S: Final = 0.05
 """What a leader learns is recorded so often; each time costs a message to each standby, and one write."""
-
-
 RETRY_S: Final = 1.0
 """A disk that did not take records is asked again after that."""
 
@@ -59,11 +57,13 @@ class LedLog:
         stored: records that lie on disk.
     """
 
-    def __init__(self, spec: JobSpec, arguments: Sequence[Buffer], writer: LogWriter) -> None:
+    def __init__(
+        self, spec: JobSpec, arguments: Sequence[Buffer], writer: LogWriter, roots: Sequence[str] = ()
+    ) -> None:
         self.spec = spec
         self.arguments = arguments
         self.writer = writer
-        self.roots: Sequence[str] = ()
+        self.roots = roots
         self.receipts = Receipts()
         self.timer: asyncio.TimerHandle | None = None
         self.stored = 0

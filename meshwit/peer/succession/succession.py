@@ -340,8 +340,6 @@ class Succession:
                 known.standbys = (*known.standbys, peer)
                 self._effects.append(do.SendSpec(peer, job, known.term))
                 changed = True
-        if changed or silent:
-            self._effects.append(do.StandbysChanged(job, known.standbys))
         if changed and not silent:
             self._announce(job, known)
 
