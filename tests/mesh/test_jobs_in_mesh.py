@@ -95,7 +95,9 @@ def start(forest: Forest, notes: Notes, count: int, seconds: float, *more: str):
 
 
 def test_a_run_uses_every_peer_and_its_results_are_in_order(forest, notes):
-    code, out, err = ended(start(forest, notes, 120, 0.03, "--json"), *forest.sites)
+    with notes.held_until_all_began(NAMES, *forest.sites):
+        run = start(forest, notes, 120, 0.03, "--json")
+    code, out, err = ended(run, *forest.sites)
     assert code == 0, err
     places = result(out)["variables"]["places"]
     assert items_of(places) == list(range(120))
@@ -118,7 +120,8 @@ def test_a_plan_names_the_peers_and_runs_nothing(forest, notes):
 
 
 def test_when_the_busiest_peer_is_killed_results_are_right_and_nothing_finished_runs_again(forest, notes):
-    run = start(forest, notes, 160, 0.03, "--json")
+    with notes.held_until_all_began(NAMES, *forest.sites):
+        run = start(forest, notes, 160, 0.03, "--json")
     notes.wait_until(NAMES, 5, *forest.sites)
     victim = forest.site(max(NAMES[1:], key=notes.places().__getitem__))
     victim.kill()
@@ -136,7 +139,8 @@ def test_when_the_busiest_peer_is_killed_results_are_right_and_nothing_finished_
 
 def test_when_a_peer_freezes_the_job_completes_without_it(forest, notes):
     frozen = forest.site("cedar")
-    run = start(forest, notes, 120, 0.03, "--json")
+    with notes.held_until_all_began(NAMES, *forest.sites):
+        run = start(forest, notes, 120, 0.03, "--json")
     notes.wait_until(NAMES, 3, *forest.sites)
     frozen.freeze()
     try:

@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -29,9 +30,11 @@ class Site(Controller):
 
     @activity
     def Work(self, item: Int, notes: String, seconds: Double) -> String:
-        """Notes that it begins, works, and tells where."""
+        """Notes that it begins, waits while all are held, works, and tells where."""
         with open(notes, "ab") as file:
             file.write(f"{item} {os.environ['SITE_NAME']} {os.getpid()}\\n".encode())
+        while Path(notes + ".held").exists():
+            time.sleep(0.005)
         time.sleep(seconds)
         return os.environ["SITE_NAME"] + ":" + str(item)
 
@@ -130,6 +133,20 @@ class Notes:
     def places(self) -> Counter[str]:
         """How many items began on each device."""
         return Counter(name for _, name, _ in self.lines())
+
+    @contextmanager
+    def held_until_all_began(self, names: Sequence[str], *watched: Device) -> Iterator[None]:
+        """What is started within it ends no item before one has begun on each of these devices.
+
+        How long a device takes to start its first worker then does not decide whether it gets a part of a short job.
+        """
+        held = Path(f"{self.file}.held")
+        held.touch()
+        try:
+            yield
+            self.wait_until(names, 1, *watched)
+        finally:
+            held.unlink()
 
     def wait_until(self, names: Sequence[str], count: int, *watched: Device) -> None:
         """Until so many items have begun on each of these devices."""
