@@ -1,6 +1,7 @@
 """What a pool sends to its worker processes: messages as frames, values in segments or inline.
 
-The programs of steps are placed once for all workers. Nothing here decides or waits.
+The programs of steps are placed once for all workers. What is sent to a worker leaves with the next `flush`, in one
+piece: a worker that is waiting wakes once. Nothing here decides or waits.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Outbox:
         self._workers = workers
         self._segments = segments
         self.programs: dict[int, tuple[Encoded, list[memoryview]]] = {}
+        self._unsent: dict[WorkerProcess, list[bytes | memoryview]] = {}
 
     def keep(self, step_id: int, header: bytes, buffers: Sequence[Buffer]) -> None:
         """Place the program of a step, for all workers."""
@@ -43,10 +45,16 @@ class Outbox:
         """Send a message. Raises FrameError if it is too large."""
         worker = self._workers[slot]
         if worker is not None:
-            pieces = frame(write_message(message), inline)
+            pieces = self._unsent.setdefault(worker, [])
+            pieces += frame(write_message(message), inline)
             dropped = self._segments.take_dropped(worker.name)
             if dropped:
                 pieces += frame(write_message(Freed(dropped)))
+
+    def flush(self) -> None:
+        """Have everything sent."""
+        unsent, self._unsent = self._unsent, {}
+        for worker, pieces in unsent.items():
             worker.send(pieces)
 
     def send_program(self, slot: int, step_id: int) -> None:

@@ -14,10 +14,13 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final, Protocol
 
 _READ_BYTES: Final = 1 << 18
 _WRITE_BYTES: Final = 1 << 20
+_PIECES_MAX: Final = 64
+"""Of one write; systems allow 1024."""
 
 Piece = bytes | memoryview
 
@@ -75,38 +78,30 @@ class _LoopPipes:
     def send(self, pieces: Sequence[Piece]) -> None:
         if not self._open:
             return
-        if self._unsent:
-            self._unsent.extend(map(memoryview, pieces))
-            return
-        for index, piece in enumerate(pieces):
-            view = memoryview(piece)
-            sent = self._write(view)
-            if sent < len(view):
-                self._unsent.append(view[sent:])
-                self._unsent.extend(map(memoryview, pieces[index + 1 :]))
-                self._loop.add_writer(self._to_worker, self._write_more)
-                return
+        waiting = bool(self._unsent)
+        self._unsent.extend(memoryview(piece) for piece in pieces if len(piece))
+        if not waiting and not self._write():
+            self._loop.add_writer(self._to_worker, self._write_more)
 
-    def _write(self, view: memoryview) -> int:
-        sent = 0
-        while sent < len(view):
+    def _write(self) -> bool:
+        """Write as much as the pipe takes; whether that was all."""
+        while self._unsent:
             try:
-                sent += os.write(self._to_worker, view[sent : sent + _WRITE_BYTES])
+                sent = os.writev(self._to_worker, list(islice(self._unsent, _PIECES_MAX)))
             except BlockingIOError:
-                break
+                return False
             except OSError:
-                return len(view)  # gone: the reading end will tell
-        return sent
+                self._unsent.clear()  # gone: the reading end will tell
+                return True
+            while self._unsent and sent >= len(self._unsent[0]):
+                sent -= len(self._unsent.popleft())
+            if sent:
+                self._unsent[0] = self._unsent[0][sent:]
+        return True
 
     def _write_more(self) -> None:
-        while self._unsent:
-            view = self._unsent[0]
-            sent = self._write(view)
-            if sent < len(view):
-                self._unsent[0] = view[sent:]
-                return
-            self._unsent.popleft()
-        self._loop.remove_writer(self._to_worker)
+        if self._write():
+            self._loop.remove_writer(self._to_worker)
 
     def _read(self) -> None:
         if not self._read_some():

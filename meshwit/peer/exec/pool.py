@@ -352,6 +352,7 @@ class WorkerPool:
                 self._perform_one(self._effects.popleft(), arrived)
         finally:
             self._performing = False
+            self._outbox.flush()
         self._arm()
 
     def _perform_one(self, effect: do.Effect, arrived: tuple[Results, list[Buffer]] | None) -> None:
