@@ -396,7 +396,7 @@ class Keeping:
         """This peer cannot lead a job that it took over: it beats no more, so that another one does."""
         self._recorder.leave(job)
         self._taking.pop(job, None)
-        self.core.jobs.pop(job, None)
+        self.core.give_up(job)
         self._specs.pop(job, None)
 
     async def _learn(self, job: str) -> None:

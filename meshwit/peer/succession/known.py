@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Set
 from typing import Final
 
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState
 from meshwit.peer.succession.records import Term, Versions
-from meshwit.peer.succession.settings import STANDBYS_MAX
+from meshwit.peer.succession.settings import GRACE_S, KNOWN_MAX, SILENCE_S, STAGGER_S, STANDBYS_MAX, TIMED_MIN
 
 RESTORED_MAX: Final = 256
 """Of the jobs found on disk when it began, a peer asks others about so many, the latest ones, though they are over."""
@@ -76,10 +77,78 @@ class Known:
         self.led = self.asked = self.gathers = False
 
     @property
+    def is_timed(self) -> bool:
+        """Whether its leader beats for it, or its standby listens."""
+        if self.role is Role.STANDING_BY:
+            return self.over is None
+        return self.role is Role.LEADING and not self.is_finished
+
+    @property
     def is_finished(self) -> bool:
         """Whether this peer led it to its end, and all of it lies on its disk and at all standbys."""
         led_to_end = self.role is Role.LEADING and self.over is not None and not self.unwritable
         return led_to_end and self.durable == self.versions.get(self.term.log, 0)
+
+    def finished(self) -> None:
+        """It is finished: nobody lacks anything, so of its standbys only the names are of use."""
+        self.followers = {}
+        self.refused = {}
+
+    @property
+    def safe(self) -> int:
+        """How much of the own log lies here, where the disk takes it, and at all standbys."""
+        own = self.term.log
+        has = [follower.has.get(own, 0) for follower in self.followers.values()]
+        has += [] if self.unwritable else [self.stored]
+        return min(min(has, default=0), self.versions[own])
+
+    def takeover_due(self, me: PeerId, linked: Set[PeerId]) -> float | None:
+        """When this peer, `me`, takes the job over, if nothing changes; `linked` are the peers it is connected to."""
+        if self.role is not Role.STANDING_BY or self.over is not None or me not in self.standbys:
+            return None
+        ahead = self.standbys[: self.standbys.index(me)]
+        wait = STAGGER_S * sum(peer in linked for peer in ahead)
+        silent = self.heard_at + SILENCE_S + wait
+        return silent if self.left_at is None else min(silent, self.left_at + GRACE_S + wait)
+
+
+class KnownJobs(dict[str, Known]):
+    """All that a peer knows, by id.
+
+    Attributes:
+        timed: those for which time matters, and some for which it does no more.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timed: dict[str, Known] = {}
+        self._timed_max = TIMED_MIN
+
+    def time(self, job: str) -> None:
+        """Time may matter for a job from now on."""
+        known = self[job]
+        if known.is_timed:
+            self.timed[job] = known
+        if len(self.timed) > self._timed_max:
+            self.timed = {job: known for job, known in self.timed.items() if known.is_timed}
+            self._timed_max = max(TIMED_MIN, 2 * len(self.timed))
+
+    def drop(self, job: str) -> None:
+        """Know nothing of a job any more."""
+        self.pop(job, None)
+        self.timed.pop(job, None)
+
+    def make_room(self) -> None:
+        """Forget what matters least, where too many are known."""
+        if len(self) > KNOWN_MAX:
+            idle = [job for job, known in self.items() if known.role is Role.AWARE and not known.versions]
+            for job in idle[: len(self) - KNOWN_MAX]:
+                self.drop(job)
+
+    def check(self) -> None:
+        """Invariants."""
+        assert all(self.get(job) is known for job, known in self.timed.items())
+        assert all(job in self.timed for job, known in self.items() if known.is_timed)
 
 
 def sane(term: Term) -> bool:

@@ -15,6 +15,8 @@ STAGGER_S: Final = 0.4
 """Each standby waits so much longer than the one before it: by then that one has said that it leads."""
 KNOWN_MAX: Final = 8192
 """Jobs remembered, of which most only by who leads them."""
+TIMED_MIN: Final = 32
+"""Jobs for which time mattered are looked through for those for which it does no more when they are so many."""
 STANDBYS_MAX: Final = 16
 APPEND_BYTES_MAX: Final = 8 * 1024 * 1024
 """Of the records of one message, where they are not longer singly."""

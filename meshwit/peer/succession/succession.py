@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState
 from meshwit.peer.succession import effects as do
-from meshwit.peer.succession.known import RESTORED_MAX, Follower, Known, Role, sane
+from meshwit.peer.succession.known import RESTORED_MAX, Follower, Known, KnownJobs, Role, sane
 from meshwit.peer.succession.messages import (
     LOGS_MAX,
     AskJob,
@@ -30,7 +30,7 @@ from meshwit.peer.succession.messages import (
     counts_of,
 )
 from meshwit.peer.succession.records import LogId, Term, Versions
-from meshwit.peer.succession.settings import BEAT_S, GRACE_S, KNOWN_MAX, SILENCE_S, STAGGER_S, STANDBYS_MAX
+from meshwit.peer.succession.settings import BEAT_S, STANDBYS_MAX
 
 
 class Succession:
@@ -43,7 +43,7 @@ class Succession:
 
     def __init__(self, me: PeerId) -> None:
         self.me = me
-        self.jobs: dict[str, Known] = {}
+        self.jobs = KnownJobs()
         self.candidates: tuple[PeerId, ...] = ()
         self._linked: set[PeerId] = set()
         self._restored: deque[str] = deque(maxlen=RESTORED_MAX)
@@ -107,7 +107,7 @@ class Succession:
     def rank(self, candidates: Iterable[PeerId], now: float) -> list[do.Effect]:
         """The peers that may stand by, the best first, have changed."""
         self.candidates = tuple(peer for peer in candidates if peer != self.me)
-        for job, known in self.jobs.items():
+        for job, known in self.jobs.timed.items():
             if known.role is Role.LEADING and known.over is None:
                 self._appoint(job, known)
         return self._taken()
@@ -128,6 +128,7 @@ class Succession:
         if known is None or known.term != term or known.role is Role.LEADING:
             return []
         known.role = Role.STANDING_BY
+        self.jobs.time(job)
         known.heard_at = now
         known.left_at = None if term.leader in self._linked else now
         known.versions = dict(versions)
@@ -203,11 +204,15 @@ class Succession:
         known = self.jobs.get(job)
         return known is not None and known.is_finished
 
+    def give_up(self, job: str) -> None:
+        """This peer cannot lead a job: it is as if it had never heard of it."""
+        self.jobs.drop(job)
+
     def forget(self, job: str) -> None:
         """A job is kept here no longer."""
         known = self.jobs.get(job)
         if known is not None and known.role is not Role.LEADING:
-            del self.jobs[job]
+            self.jobs.drop(job)
 
     # --- what others say ---------------------------------------------------------------------------------------------
 
@@ -278,18 +283,19 @@ class Succession:
         if now >= self._beat_due:
             self._beat_due = now + BEAT_S
             self._beat(now)
-        for job, known in list(self.jobs.items()):
-            due = self._due(known)
+        for job, known in list(self.jobs.timed.items()):
+            due = known.takeover_due(self.me, self._linked)
             if due is not None and due <= now:
                 self._take_over(job, known, now)
         return self._taken()
 
     def next_deadline(self) -> float | None:
         """When `tick` is due."""
-        due = [each for each in map(self._due, self.jobs.values()) if each is not None]
-        if any(known.followers and known.over is None for known in self.jobs.values()):
+        timed = self.jobs.timed.values()
+        due = [known.takeover_due(self.me, self._linked) for known in timed]
+        if any(known.followers and known.over is None for known in timed):
             due.append(self._beat_due)
-        return min(due, default=None)
+        return min((each for each in due if each is not None), default=None)
 
     def check(self) -> None:
         """Invariants; simulations call it after every event."""
@@ -299,11 +305,13 @@ class Succession:
             assert known.role is Role.LEADING or not known.followers
             assert set(known.followers) <= self._linked
             assert known.durable <= known.versions.get(known.term.log, 0) or known.role is not Role.LEADING
+        self.jobs.check()
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _begin(self, job: str, known: Known, standbys: int, now: float, *, took_over: bool) -> None:
         known.role = Role.LEADING
+        self.jobs.time(job)
         known.led, known.gathers = True, False
         known.wanted = min(standbys, STANDBYS_MAX)
         known.stored = known.durable = 0
@@ -315,7 +323,7 @@ class Succession:
         self._appoint(job, known, before, silent=True)
         self._effects.append(do.Led(job, known.term, took_over))
         self._announce(job, known, took_over=took_over)
-        self._room()
+        self.jobs.make_room()
 
     def _take_over(self, job: str, known: Known, now: float) -> None:
         rank = known.standbys.index(self.me) + 1 if self.me in known.standbys else 0
@@ -357,7 +365,7 @@ class Succession:
         known = self.jobs.get(said.job)
         if known is None:
             known = self.jobs[said.job] = Known(said.term, now)
-            self._room()
+            self.jobs.make_room()
             known.asked = said.took_over
             self._effects.append(do.Led(said.job, said.term, said.took_over))
         elif said.term < known.term:
@@ -376,6 +384,7 @@ class Succession:
         known.left_at = None
         if not known.versions or said.over is JobState.HELD:
             known.over = said.over
+            self.jobs.time(said.job)
         if known.role is Role.STANDING_BY and self.me not in known.standbys:
             known.role = Role.AWARE
         ended = said.over is not None and said.over is not JobState.HELD
@@ -393,6 +402,7 @@ class Succession:
         known.led = False
         known.asked = said.took_over
         known.over = None  # of a question somebody has decided; an outcome is overruled
+        self.jobs.time(said.job)
         known.heard_at = now
         known.left_at = None if said.term.leader in self._linked else now
         self._effects.append(do.Led(said.job, said.term, said.took_over))
@@ -453,22 +463,12 @@ class Succession:
     def _see_durable(self, job: str, known: Known) -> None:
         if known.role is not Role.LEADING:
             return
-        own = known.term.log
-        has = [follower.has.get(own, 0) for follower in known.followers.values()]
-        has += [] if known.unwritable else [known.stored]
-        upto = min(min(has, default=0), known.versions[own])
+        upto = known.safe
         if upto > known.durable:
             known.durable = upto
             self._effects.append(do.Durable(job, upto))
-
-    def _due(self, known: Known) -> float | None:
-        """When this peer takes a job over, if nothing changes."""
-        if known.role is not Role.STANDING_BY or known.over is not None or self.me not in known.standbys:
-            return None
-        ahead = known.standbys[: known.standbys.index(self.me)]
-        wait = STAGGER_S * sum(peer in self._linked for peer in ahead)
-        silent = known.heard_at + SILENCE_S + wait
-        return silent if known.left_at is None else min(silent, known.left_at + GRACE_S + wait)
+            if known.is_finished:
+                known.finished()
 
     def _beat(self, now: float) -> None:
         told: dict[PeerId, dict[str, tuple[int, float]]] = {}
@@ -479,13 +479,6 @@ class Succession:
                 told.setdefault(peer, {})[job] = (known.term.epoch, now - known.origin)
         for peer, jobs in told.items():
             self._say(peer, LeaderBeat(jobs))
-
-    def _room(self) -> None:
-        """Forget what matters least, where too many jobs are known."""
-        if len(self.jobs) > KNOWN_MAX:
-            idle = [job for job, known in self.jobs.items() if known.role is Role.AWARE and not known.versions]
-            for job in idle[: len(self.jobs) - KNOWN_MAX]:
-                del self.jobs[job]
 
     def _say(self, peer: PeerId, message: SuccessionMessage) -> None:
         self._effects.append(do.Send(peer, message))

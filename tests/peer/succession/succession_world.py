@@ -41,6 +41,8 @@ class World:
         self.now = 0.0
         self.nodes = {PeerId(name): Node(PeerId(name)) for name in names}
         self.cuts: set[frozenset[PeerId]] = set()
+        self.ends: dict[tuple[str, LogId], tuple[int, JobState]] = {}
+        """Of logs whose last record is an end: how long they are then, and what it was."""
         for node in self.nodes.values():
             for other in self.nodes:
                 if other != node.name:
@@ -64,6 +66,8 @@ class World:
         """A leader's log grows to so many records."""
         node = self[name]
         log = node.core.jobs[job].term.log
+        if over is not None:
+            self.ends[job, log] = (count, over)
         self.perform(node, node.core.written(job, count, self.now))
         if node.disk_full:
             self.perform(node, node.core.unwritable(job))
@@ -208,4 +212,6 @@ class World:
         log = node.disk[sent.job]
         assert sent.first <= log.get(sent.log, 0), "a gap in a log"
         log[sent.log] = max(log.get(sent.log, 0), sent.stop)
-        return [*effects, *node.core.stored(sent.job, sent.log, log[sent.log], None, self.now)]
+        length, over = self.ends.get((sent.job, sent.log), (0, None))
+        state = over if sent.first < length <= sent.stop else None
+        return [*effects, *node.core.stored(sent.job, sent.log, log[sent.log], state, self.now)]

@@ -13,7 +13,7 @@ from meshwit.outcome import JobState
 from meshwit.peer.succession.known import Role
 from meshwit.peer.succession.messages import AskJob, CannotStandBy, Have, LeaderBeat, Leads
 from meshwit.peer.succession.records import Term
-from meshwit.peer.succession.settings import GRACE_S, SILENCE_S, STAGGER_S, STANDBYS_MAX
+from meshwit.peer.succession.settings import GRACE_S, SILENCE_S, STAGGER_S, STANDBYS_MAX, TIMED_MIN
 from meshwit.peer.succession.succession import Succession
 from tests.peer.succession.succession_world import World
 
@@ -319,3 +319,14 @@ def test_whatever_happens_one_leads_in_the_end_and_nothing_written_is_lost(seed)
     assert written.items() <= {log: count for log, count in leader.disk["job"].items() if log in written}.items()
     for standby in leader.core.jobs["job"].standbys:
         assert world[standby].disk["job"] == leader.disk["job"]
+
+
+def test_jobs_that_are_over_cost_their_leader_and_its_standbys_no_time():
+    world = World("a", "b", "c")
+    for number in range(5 * TIMED_MIN):
+        job = f"job-{number}"
+        world.lead("a", job)
+        world.write("a", 2, job, over=JobState.COMPLETED)
+    assert all(len(world[name].core.jobs) == 5 * TIMED_MIN for name in "abc")
+    assert all(len(world[name].core.jobs.timed) <= TIMED_MIN for name in "abc")
+    assert all(world[name].core.next_deadline() is None for name in "abc")
