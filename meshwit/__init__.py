@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from meshwit.lang.program import Program
     from meshwit.outcome import JobError, JobState, Outcome
     from meshwit.parameters import ParameterError
+    from meshwit.peer.control.api import PeerError
     from meshwit.streams import TaskError
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ _HOMES = {
     "JobState": "meshwit.outcome",
     "Outcome": "meshwit.outcome",
     "ParameterError": "meshwit.parameters",
+    "PeerError": "meshwit.peer.control.api",
     "Program": "meshwit.lang.program",
     "ScriptError": "meshwit.lang.diagnostics",
     "Session": "meshwit.client",
@@ -45,6 +47,7 @@ __all__ = [
     "JobState",
     "Outcome",
     "ParameterError",
+    "PeerError",
     "Program",
     "ScriptError",
     "Session",

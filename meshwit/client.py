@@ -1,7 +1,8 @@
 """Using meshwit from Python: compile a script, run it, get its outcome.
 
-`run` uses one local peer per Python process, started on first need; its worker processes end when idle. A `Session`
-is such a peer of one's own, with settings.
+`run` has the running peer of this device lead the job, which has the mesh. Where none runs, one local peer per Python
+process does it alone, started on first need; its worker processes end when idle. A `Session` is such a peer of one's
+own, with settings.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio.to_thread
 
@@ -21,14 +22,20 @@ from meshwit.events import JobEvent
 from meshwit.lang.checker import compile_script
 from meshwit.lang.item_calls import item_call
 from meshwit.lang.program import Program
+from meshwit.lazy import lazy_module
 from meshwit.local_streams import LocalStream
 from meshwit.outcome import Outcome
-from meshwit.parameters import ParameterError, bind_parameters
+from meshwit.parameters import bind_parameters, named_job
 from meshwit.peer.engine import Engine, PeerSettings
 from meshwit.peer.running_job import RunningJob
 from meshwit.plugins.discovery import installed
 from meshwit.plugins.registry import Registry
 from meshwit.streams import Stream
+
+if TYPE_CHECKING:
+    from meshwit import mesh_jobs
+else:
+    mesh_jobs = lazy_module("meshwit.mesh_jobs")
 
 T = TypeVar("T")
 WAIT_SLICE_S = 0.5
@@ -44,8 +51,20 @@ def compile(text: str, filename: str = "script.wit", registry: Registry | None =
     return compile_script(text, (registry or installed()).offer, filename)
 
 
+class Handle(Protocol):
+    """A job that runs, here or in the mesh."""
+
+    def wait(self, timeout_s: float | None = None) -> Outcome | None:
+        """The outcome, or None if the job still runs after `timeout_s`."""
+        ...
+
+    def cancel(self) -> None:
+        """End the job within a second; results so far stay."""
+        ...
+
+
 class JobHandle:
-    """A job that runs."""
+    """A job that runs in a session."""
 
     def __init__(self, session: Session, job: RunningJob) -> None:
         self._session = session
@@ -168,20 +187,18 @@ class Session:
         Raises:
             ParameterError: a parameter is missing, unknown or wrong, or there is no such job.
         """
-        if job is not None and job not in program.jobs:
-            raise ParameterError(f"there is no job `{job}`; the script has {', '.join(f'`{j}`' for j in program.jobs)}")
-        name = job if job is not None else next(iter(program.jobs))
+        checked = named_job(program, job)
         if self._closed:
             raise RuntimeError("the session is closed")
         peer = self._ready.result()
-        arguments = bind_parameters(program.jobs[name], args, params or {}, program.offer, peer.blobs)
+        arguments = bind_parameters(checked, args, params or {}, program.offer, peer.blobs)
         handle: Future[JobHandle] = Future()
 
         async def lead() -> None:
             try:
                 if self._stop is None or self._stop.is_set():
                     raise RuntimeError("the session is closed")
-                running = peer.start(program, name, arguments, on_event)
+                running = peer.start(program, checked.name, arguments, on_event)
                 made = JobHandle(self, running)
                 handle.set_result(made)
             except BaseException as reason:
@@ -304,7 +321,7 @@ def _shared_session() -> Session:
 
 
 def run(script: str | Path | Program, *args: object, job: str | None = None, **params: object) -> Outcome:
-    """Run a script to its end.
+    """Run a script to its end, on the mesh of this device if a peer runs here; interrupted, it cancels the job.
 
     Args:
         script: its text, the path of its file, or a compiled program.
@@ -316,8 +333,9 @@ def run(script: str | Path | Program, *args: object, job: str | None = None, **p
         ScriptError: the script has errors; nothing was run.
         ParameterError: a parameter is missing, unknown or wrong.
         OSError: the file cannot be read.
+        PeerError: the peer refuses the job, or is gone and the job was not found again.
     """
-    return _shared_session().run(script, *args, job=job, **params)
+    return _finished(_started(load_program(script), job, args, params))
 
 
 def waited(future: Future[T], timeout_s: float | None = None) -> T:
@@ -337,9 +355,23 @@ def stream(activity: str, *, arguments: int | None = None, requires: str = "", r
 async def run_async(script: str | Path | Program, *args: object, job: str | None = None, **params: object) -> Outcome:
     """The same as `run`, for asyncio and trio; cancelling it cancels the job."""
     program = load_program(script)
-    handle = await anyio.to_thread.run_sync(lambda: _shared_session().start(program, job, args, params))
+    handle = await anyio.to_thread.run_sync(_started, program, job, args, params)
     try:
-        return await anyio.to_thread.run_sync(handle.result, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(_finished, handle, abandon_on_cancel=True)
     except BaseException:
         handle.cancel()
         raise
+
+
+def _started(program: Program, job: str | None, args: Sequence[object], params: Mapping[str, object]) -> Handle:
+    return mesh_jobs.start(program, job, args, params) or _shared_session().start(program, job, args, params)
+
+
+def _finished(handle: Handle) -> Outcome:
+    try:
+        outcome = handle.wait()
+    except BaseException:
+        handle.cancel()
+        raise
+    assert outcome is not None
+    return outcome

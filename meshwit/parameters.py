@@ -18,6 +18,15 @@ class ParameterError(ValueError):
     """A parameter is missing, unknown or of the wrong kind; the message is for people."""
 
 
+def named_job(program: ir.Program, name: str | None) -> ir.CheckedJob:
+    """The job of a program that has this name, the first one by default. Raises ParameterError if there is none."""
+    if name is None:
+        return next(iter(program.jobs.values()))
+    if name not in program.jobs:
+        raise ParameterError(f"there is no job `{name}`; the script has {', '.join(f'`{j}`' for j in program.jobs)}")
+    return program.jobs[name]
+
+
 def bind_parameters(
     job: ir.CheckedJob, args: Sequence[Any], params: Mapping[str, Any], offer: Offer, blobs: BlobSource
 ) -> list[Any]:

@@ -46,7 +46,7 @@ class _Search:
 
 
 class WatchedJob:
-    """A job for whoever waits for it, as `RemoteJob` is; called from one thread.
+    """A job for whoever waits for it, as `RemoteJob` is; called from one thread, `cancel` from any.
 
     Args:
         job: as it is followed at first.

@@ -1,0 +1,57 @@
+"""Jobs from Python that the running peer of this device leads: it has the mesh, this process only waits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from meshwit.codec import Codec, CodecError
+from meshwit.lang.program import Program
+from meshwit.parameters import ParameterError, bind_parameters, named_job
+from meshwit.peer.blobs.store import BlobStore, user_folder
+from meshwit.peer.control import job_client
+from meshwit.peer.control.client import ControlClient, NoAnswerError, OtherVersionError, find_all
+from meshwit.peer.control.following import RunningPeers, WatchedJob
+from meshwit.peer.control.job_messages import Attach, Submit
+from meshwit.plugins.discovery import installed
+
+_log = logging.getLogger(__name__)
+
+
+def start(program: Program, job: str | None, args: Sequence[object], params: Mapping[str, object]) -> WatchedJob | None:
+    """Have the first running peer of this device lead a job; None where none runs that could.
+
+    Args:
+        program: compiled for the installed controllers.
+        job: its name; the first one by default.
+        args: values of its parameters by place.
+        params: values by name.
+
+    Raises:
+        ParameterError: a parameter is missing, unknown or wrong, or there is no such job.
+        ScriptError: the peer has other controllers than are installed here.
+        PeerError: it refuses, or is gone before it has answered.
+    """
+    running, _ = find_all()
+    if not running:
+        return None
+    checked = named_job(program, job)
+    blobs = BlobStore(user_folder())
+    codec = Codec([*installed().wire_types(), blobs.wire_type()])
+    try:
+        submission = job_client.asked_of(
+            Submit, text=program.text, filename=program.filename, job=checked.name,
+            arguments=bind_parameters(checked, args, params, program.offer, blobs), codec=codec, roots=[Path.cwd()],
+        )  # fmt: skip
+        started = job_client.start_job(running[0].client, submission, codec)
+    except (NoAnswerError, OtherVersionError) as reason:
+        _log.info("a peer of this process runs the job: %s", reason)
+        return None
+    except (CodecError, job_client.ArgumentsRefusedError) as reason:
+        raise ParameterError(str(reason)) from None
+
+    def attach(client: ControlClient) -> job_client.RemoteJob:
+        return job_client.attach_job(client, Attach(job=started.id), codec)
+
+    return WatchedJob(started, attach, RunningPeers(), _log.warning)
