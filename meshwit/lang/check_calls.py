@@ -32,8 +32,12 @@ class Checked(msgspec.Struct, frozen=True):
     literal: tree.Literal | tree.ArrayLiteral | None = None
 
 
+POISON = Checked(ir.Constant(None, OBJECT), WRONG)
+"""What stands for an expression that already has its diagnostic."""
+
+
 class Given(msgspec.Struct, frozen=True):
-    """One argument of a call, checked; `lazy` where the parameter wants the expression itself."""
+    """One argument of a call, checked."""
 
     name: tree.Name | None
     value: Checked
@@ -45,6 +49,13 @@ def no_value(call: Checked) -> str:
     made = call.expression
     name = made.activity.name if isinstance(made, (ir.Invoke, ir.InvokeControl)) else ""
     return f"`{name}` gives no value" if name else "this call gives no value"
+
+
+def report_missing(activity: Activity, span: Span, findings: Findings) -> None:
+    """Reports an activity that is known, though what it needs is not installed."""
+    if activity.missing:
+        message = f"`{activity.name}` cannot run here: what it needs is not installed"
+        findings.error("WIT405", message, span, help=activity.missing)
 
 
 def literal_value(node: tree.Expression) -> object:

@@ -1,22 +1,30 @@
-"""Checking expressions: every name found, every operator and member decided, every literal given its type."""
+"""Checking expressions: every name found, every member and call decided, every literal given its type."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from typing import Any
 
 from meshwit.lang import program as ir
 from meshwit.lang import tree
 from meshwit.lang.arrows import task_arrow
-from meshwit.lang.check_calls import WRONG, Checked, Fitter, Given, article, describe_form, literal_value, no_value
+from meshwit.lang.check_calls import (
+    POISON,
+    WRONG,
+    Checked,
+    Fitter,
+    Given,
+    article,
+    describe_form,
+    literal_value,
+    no_value,
+    report_missing,
+)
+from meshwit.lang.check_operators import OperatorChecker
 from meshwit.lang.findings import Findings, did_you_mean
-from meshwit.lang.offer import Activity, Form, Offer, Operator, Parameter, Role, Shape
+from meshwit.lang.offer import Activity, Form, Offer, Parameter, Role, Shape
 from meshwit.lang.scope import Scopes, Variable
 from meshwit.lang.tree import Span
 from meshwit.lang.types import OBJECT
-
-_POISON = Checked(ir.Constant(None, OBJECT), WRONG)
 
 
 class ExpressionChecker:
@@ -29,6 +37,7 @@ class ExpressionChecker:
         self.scopes = Scopes()
         self.fitter = Fitter(offer, findings)
         self.sites = itertools.count(1)
+        self.operators = OperatorChecker(offer, self.fitter, self.sites, findings)
         self.sound = sound
         """Whether the syntax had no fault: otherwise a value may be missing because it could not be read."""
 
@@ -80,7 +89,7 @@ class ExpressionChecker:
                 value = kind.literal(value)
             except ValueError as reason:
                 self.findings.error("WIT301", str(reason), node.span)
-                return _POISON
+                return POISON
         return Checked(ir.Constant(value, kind.name), kind.name, node)
 
     def _array(self, node: tree.ArrayLiteral) -> Checked:
@@ -95,7 +104,7 @@ class ExpressionChecker:
             fitted, reason, span = self.fitter.fit(item, OBJECT, source.span)
             if fitted is None:
                 self.findings.error("WIT306", reason, span)
-                return _POISON
+                return POISON
             parts.append(fitted)
         return Checked(ir.MakeArray(tuple(parts), "Array"), "Array")
 
@@ -107,7 +116,7 @@ class ExpressionChecker:
             if node.name in self.offer.activities or node.name in self.jobs:
                 help = f"a call has parentheses: `{node.name}(...)`"
             self.findings.error("WIT201", f"unknown variable `{node.name}`", node.span, hint, help)
-            return _POISON
+            return POISON
         found.read = True
         if not found.assigned and found.loop_depth == self.scopes.loop_depth and self.sound:
             message = f"`{found.name}` is read before it has a value"
@@ -125,8 +134,13 @@ class ExpressionChecker:
         hops = self.scopes.touch(variable, write=False)
         return ir.Load(variable.id, hops, variable.slot, variable.type, variable.name, not variable.always_set, span)
 
-    def _no_value(self, call: Checked, span: Span) -> None:
-        self.findings.error("WIT306", no_value(call), span)
+    def _valued(self, node: tree.Expression) -> Checked:
+        """The node with its type, which is `WRONG` if it gives no value; reports that."""
+        checked = self.check(node)
+        if checked.type is not None:
+            return checked
+        self.findings.error("WIT306", no_value(checked), node.span)
+        return POISON
 
     # --- operators ---------------------------------------------------------------------------------------------
 
@@ -136,110 +150,18 @@ class ExpressionChecker:
             left = self.value(node.left, "Bool", what=f"`{symbol}` joins Bools: ")
             right = self.value(node.right, "Bool", what=f"`{symbol}` joins Bools: ")
             return Checked(ir.Logic(symbol, left, right, "Bool", node.span), "Bool")
-        left_value, right_value = self.check(node.left), self.check(node.right)
-        for side, source in ((left_value, node.left), (right_value, node.right)):
-            if side.type is None:
-                self._no_value(side, source.span)
-                return _POISON
-        if WRONG in (left_value.type, right_value.type):
-            return _POISON
-        left_value, right_value = self._adapted(left_value, right_value), self._adapted(right_value, left_value)
-        assert left_value.type is not None and right_value.type is not None
-        return self._operate(symbol, left_value, right_value, node)
-
-    def _adapted(self, value: Checked, other: Checked) -> Checked:
-        """A literal beside a value takes that value's type, if it can."""
-        if value.literal is None or other.literal is not None or other.type in (None, OBJECT, WRONG, value.type):
-            return value
-        assert other.type is not None
-        fitted, _, _ = self.fitter.fit(value, other.type, value.literal.span)
-        if fitted is None or (type(getattr(value.literal, "value", None)) is float and _is_integer(fitted)):
-            return value  # `n / 2.0` is meant in Double, though 2.0 would fit an Int
-        return Checked(fitted, other.type)
-
-    def _operate(self, symbol: str, left: Checked, right: Checked, node: tree.Binary) -> Checked:
-        offer, operators = self.offer, self.offer.operators
-        given, other = left.type or OBJECT, right.type or OBJECT
-        found = operators.get((symbol, given, other))
-        if found is None:
-            for a, b in ((other, other), (given, given), (given, OBJECT), (OBJECT, other)):
-                candidate = operators.get((symbol, a, b))
-                if candidate and offer.widens(given, a) and offer.widens(other, b) and OBJECT not in (given, other):
-                    found = candidate
-                    break
-        if found is not None:
-            sides = []
-            for side, type, wanted in ((left, given, found.left), (right, other, found.right)):
-                plain = wanted in (type, OBJECT)
-                sides.append(side.expression if plain else ir.Convert(side.expression, wanted, node.span))
-            if found.activity:
-                activity = offer.activities[found.activity]
-                form = next(
-                    i
-                    for i, f in enumerate(activity.forms)
-                    if (f.parameters[0].type, f.parameters[1].type) == (found.left, found.right)
-                )
-                self._check_installed(activity, node.operator_span)
-                return Checked(
-                    ir.Invoke(activity, form, tuple(sides), found.returns, next(self.sites), node.span), found.returns
-                )
-            apply = self._joining(found, given, other)
-            return Checked(ir.Operate(symbol, sides[0], sides[1], apply, found.returns, node.span), found.returns)
-        dynamic = OBJECT in (given, other)
-        null = any(isinstance(side.expression, ir.Constant) and side.expression.value is None for side in (left, right))
-        if symbol in ("==", "!="):
-            if dynamic or null or offer.assignable(given, other) or offer.assignable(other, given):
-                return Checked(ir.Operate(symbol, left.expression, right.expression, None, "Bool", node.span), "Bool")
-        elif dynamic and not null:
-            result = "Bool" if symbol in ("<", "<=", ">", ">=") else OBJECT
-            return Checked(ir.Operate(symbol, left.expression, right.expression, None, result, node.span), result)
-        message = f"`{symbol}` does not work between {given} and {other}"
-        help = (
-            f"convert one of them: `{other}(...)` or `{given}(...)`"
-            if {given, other} >= {"Decimal"} and given != other
-            else ""
-        )
-        self.findings.error("WIT303", message, node.operator_span, help=help)
-        return _POISON
-
-    def _joining(self, found: Operator, left: str, right: str) -> Callable[[Any, Any], Any] | None:
-        """A text joined to a value takes the value's text in the form of its type."""
-        apply = found.apply
-        if apply is None or found.symbol != "+" or found.returns != "String" or left == right:
-            return apply
-        left_text, right_text = (self.offer.types[name].text for name in (left, right))
-        if found.left == OBJECT and left != OBJECT:
-            return lambda a, b: apply(a if a is None else left_text(a), b)
-        if found.right == OBJECT and right != OBJECT:
-            return lambda a, b: apply(a, b if b is None else right_text(b))
-        return apply
+        return self.operators.binary(node, self.check(node.left), self.check(node.right))
 
     def _unary(self, node: tree.Unary) -> Checked:
-        operand = self.check(node.operand)
-        if operand.type in (None, WRONG):
-            if operand.type is None:
-                self._no_value(operand, node.operand.span)
-            return _POISON
-        assert operand.type is not None
-        found = self.offer.operators.get((node.operator, "", operand.type))
-        if found is None and operand.type != OBJECT:
-            wanted = "a Bool" if node.operator == "!" else "a number"
-            message = f"`{node.operator}` needs {wanted}, this is {article(operand.type)} {operand.type}"
-            self.findings.error("WIT303", message, node.operand.span)
-            return _POISON
-        type = found.returns if found else ("Bool" if node.operator == "!" else OBJECT)
-        apply = found.apply if found else None
-        return Checked(ir.Operate(node.operator, None, operand.expression, apply, type, node.span), type)
+        return self.operators.unary(node, self._valued(node.operand))
 
     # --- parts -------------------------------------------------------------------------------------------------
 
     def _member(self, node: tree.Member) -> Checked:
-        target = self.check(node.target)
+        target = self._valued(node.target)
         name = node.name.text
-        if target.type in (None, WRONG):
-            if target.type is None:
-                self._no_value(target, node.target.span)
-            return _POISON
+        if target.type == WRONG:
+            return POISON
         assert target.type is not None
         if target.type == OBJECT:
             return Checked(ir.MemberOf(target.expression, name, None, OBJECT, node.span), OBJECT)
@@ -250,21 +172,21 @@ class ExpressionChecker:
             known = ", ".join(f"`{member}`" for member in kind.members)
             help = f"{target.type} has {known}" if known else f"{target.type} has no members"
             self.findings.error("WIT207", f"{target.type} has no member `{name}`", node.name.span, hint, help)
-            return _POISON
+            return POISON
         return Checked(ir.MemberOf(target.expression, name, found.get, found.type, node.span), found.type)
 
     def _index(self, node: tree.Index) -> Checked:
-        target = self.check(node.target)
+        target = self._valued(node.target)
         index = self.value(node.index, "Int", what="an index is a whole number: ")
-        if target.type in (None, WRONG):
-            return _POISON
+        if target.type == WRONG:
+            return POISON
         assert target.type is not None
         element = self.offer.types[target.type].element
         if element is None:
             self.findings.error(
                 "WIT309", f"{article(target.type)} {target.type} has no items to pick with `[...]`", node.target.span
             )
-            return _POISON
+            return POISON
         return Checked(ir.ItemAt(target.expression, index, target.type, element, node.span), element)
 
     # --- calls -------------------------------------------------------------------------------------------------
@@ -277,20 +199,20 @@ class ExpressionChecker:
         activity = self.known_activity(node.name)
         if activity is None:
             self._check_arguments_only(node)
-            return _POISON
+            return POISON
         forms = [(i, form) for i, form in enumerate(activity.forms) if form.shape is Shape.CALL]
         if not forms:
             self._wrong_shape(node, activity)
             self._check_arguments_only(node)
-            return _POISON
+            return POISON
         if node.binder is not None:
             self.findings.error("WIT404", f"`{name}` takes no `{node.binder.item.text} in ...`", node.binder.span)
-            return _POISON
+            return POISON
         given = self.given(node)
         if not given and name in self.offer.types:
             listed = "; ".join(describe_form(name, form) for _, form in forms)
             self.findings.error("WIT304", f"`{name}` needs arguments", node.span, help=f"the forms are: {listed}")
-            return Checked(ir.Constant(None, OBJECT), WRONG)
+            return POISON
         chosen = self.fitter.choose(node, activity, forms, given)
         if activity.inside_loop and self.scopes.loop_depth == 0:
             self.findings.error(
@@ -304,7 +226,7 @@ class ExpressionChecker:
             return Checked(ir.Constant(None, OBJECT), WRONG if returns else None)
         index, fitted = chosen
         form = activity.forms[index]
-        self._check_installed(activity, node.name.span)
+        report_missing(activity, node.name.span, self.findings)
         if activity.control:
             made: ir.Expression = self._control(activity, index, fitted, node)
             return Checked(made, None)
@@ -352,11 +274,6 @@ class ExpressionChecker:
             self.findings.error("WIT203", f"unknown activity `{name.text}`", name.span, hint)
         return found
 
-    def _check_installed(self, activity: Activity, span: Span) -> None:
-        if activity.missing:
-            message = f"`{activity.name}` cannot run here: what it needs is not installed"
-            self.findings.error("WIT405", message, span, help=activity.missing)
-
     def _wrong_shape(self, node: tree.Call, activity: Activity) -> None:
         forms = " or ".join(f"`{describe_form(activity.name, form)}`" for form in activity.forms)
         self.findings.error("WIT403", f"`{activity.name}` is not called like this", node.span, help=f"write {forms}")
@@ -376,14 +293,14 @@ class ExpressionChecker:
             self.findings.error(
                 "WIT404", f"`{job.name.text}` takes no `{node.binder.item.text} in ...`", node.binder.span
             )
-            return _POISON
+            return POISON
         types = [(p, p.type.text if p.type.text in self.offer.types else OBJECT) for p in job.parameters]
         parameters = tuple(ir.JobParameter(p.name.text, type, p.default is not None, None) for p, type in types)
         form = job_form(parameters)
         shown = Activity(job.name.text, (form,), "script")
         chosen = self.fitter.choose(node, shown, [(0, form)], self.given(node))
         if chosen is None:
-            return _POISON
+            return POISON
         arguments: list[ir.Expression] = []
         for fitted, (parameter, type) in zip(chosen[1], types, strict=True):
             if fitted is not None:
@@ -410,7 +327,7 @@ class ExpressionChecker:
             return None
         source = self.check(node.binder.source)
         if source.type is None:
-            self._no_value(source, node.binder.source.span)
+            self.findings.error("WIT306", no_value(source), node.binder.source.span)
             return None
         if source.type == WRONG:
             return source.expression, WRONG
@@ -432,19 +349,19 @@ class ExpressionChecker:
         head, name = node.head, node.head.name.text
         activity = self.known_activity(head.name)
         if activity is None:
-            return _POISON
+            return POISON
         forms = [(i, form) for i, form in enumerate(activity.forms) if form.shape is Shape.TRANSFORM]
         if not forms:
             self._wrong_shape(head, activity)
-            return _POISON
+            return POISON
         source = self.each(head, name)
         if source is None or head.binder is None:
-            return _POISON
+            return POISON
         chosen = self.fitter.choose(head, activity, forms, self.given(head))
         expression, element = source
         arrow, returns = self._arrow(node.arrow, head.binder.item, OBJECT if element == WRONG else element)
         if chosen is None or arrow is None or element == WRONG:
-            return _POISON
+            return POISON
         index, fitted = chosen
         values = iter(fitted)
         arguments: list[ir.Expression | int | None] = []
@@ -485,10 +402,6 @@ class ExpressionChecker:
                 help="names of blocks around it stay taken: choose another",
             )
         return self.scopes.declare(name.text, type, name.span, with_value=with_value)
-
-
-def _is_integer(fitted: ir.Expression) -> bool:
-    return isinstance(fitted, ir.Constant) and type(fitted.value) is int
 
 
 def job_form(parameters: tuple[ir.JobParameter, ...]) -> Form:

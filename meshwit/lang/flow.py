@@ -1,43 +1,22 @@
-"""Statements, calls and control flow as Python closures over frames.
-
-A control activity is driven here: each operation that it yields is counted, and the count is part of the path of
-whatever that operation runs.
-"""
+"""Statements and calls as Python closures over frames. What a control activity does is driven in `control_driver`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from typing import Any
 
-import msgspec
-
 from meshwit.lang import program as ir
 from meshwit.lang.collecting import without_collecting
 from meshwit.lang.contention import lift, touched
-from meshwit.lang.control import (
-    Apply,
-    Arrow,
-    Body,
-    ClauseCall,
-    Emit,
-    Evaluate,
-    Fail,
-    Failed,
-    Lazy,
-    Leave,
-    Run,
-    RunAll,
-    RunStatements,
-    Sleep,
-    Spread,
-    Text,
-)
-from meshwit.lang.evaluate import Code, Evaluator, fail_with
-from meshwit.lang.frames import BREATHE, AwaitTurn, Branch, Fork, Frame, Group, Push, Waiting
+from meshwit.lang.control import Arrow, Body, ClauseCall, Failed, Lazy
+from meshwit.lang.control_driver import CompiledBody, ControlDriver, ControlParts
+from meshwit.lang.evaluate import Code, Evaluator
+from meshwit.lang.frames import AwaitTurn, Frame, Push, Waiting, job_frame
 from meshwit.lang.meter import Meter
 from meshwit.lang.offer import Offer, Role
-from meshwit.lang.text import short_text
-from meshwit.lang.wishes import CallWish, Exceeded, Leaving, Path, SleepWish, StepWish, Tracing, failed_at
+from meshwit.lang.wishes import CallWish, Exceeded, Leaving
+
+_NOTHING = Code(lambda frame: None)
 
 
 class FlowCompiler:
@@ -111,18 +90,12 @@ class FlowCompiler:
         hops, slot = node.hops, node.slot
         value = Code(lambda frame: ir.UNSET) if node.value is None else self.root(node.value, node.variable)
 
-        def target(frame: Frame) -> list[Any]:
-            for _ in range(hops):
-                assert frame.parent is not None
-                frame = frame.parent
-            return frame.slots
-
         if value.waits:
 
             def store_waiting(frame: Frame) -> Waiting:
                 meter.step(span)
                 result = yield from value.run(frame)
-                target(frame)[slot] = result
+                frame.above(hops).slots[slot] = result
 
             return Code(store_waiting, waits=True)
 
@@ -130,7 +103,7 @@ class FlowCompiler:
 
         def store(frame: Frame) -> Any:
             meter.step(span)
-            target(frame)[slot] = compute(frame)
+            frame.above(hops).slots[slot] = compute(frame)
 
         def store_here(frame: Frame) -> Any:
             meter.step(span)
@@ -246,17 +219,20 @@ class FlowCompiler:
         shared = [inside] if node.activity.parallel else []
         lazies = [self.root(lazy) for lazy in node.lazies]
         self._shared += shared
-        bodies = [_CompiledBody(self, part, statements=node.activity.branches) for part in node.bodies]
+        bodies = [self._body(part, branches=node.activity.branches) for part in node.bodies]
         if shared:
             self._shared.pop()
         arrow = None
+        captured = []
         if node.arrow is not None:
             self._shared.append(frozenset())
             arrow = self.evaluator.compile(node.arrow.call)
             self._shared.pop()
+            captured = [self.evaluator.compile(load) for load in node.arrow.captured]
         start = self._arguments(node, implementation)
         owned = [(branch, hops, slot) for branch, variable, hops, slot in node.owned if variable not in around]
-        driver = _Driver(self, node, lazies, bodies, arrow, owned)
+        parts = ControlParts(lazies, bodies, arrow, captured, owned)
+        driver = ControlDriver(node, self.meter, self.evaluator.text, parts)
 
         if not start.waits:
             make, drive = start.run, driver.drive
@@ -267,6 +243,11 @@ class FlowCompiler:
             return (yield from driver.drive(frame, control))
 
         return Code(run, waits=True)
+
+    def _body(self, part: ir.BodyPart, *, branches: bool) -> CompiledBody:
+        if branches:
+            return CompiledBody(part.item_slot, _NOTHING, [self.statement(one) for one in part.block.statements])
+        return CompiledBody(part.item_slot, self.block(part.block), [])
 
     def _arguments(self, node: ir.InvokeControl, implementation: Callable[..., Any]) -> Code:
         """How the control generator is started: arguments evaluated, handles for what it evaluates on demand."""
@@ -317,181 +298,3 @@ class FlowCompiler:
             return implementation(*values, **extra)
 
         return Code(make, waits=True)
-
-
-class _CompiledBody:
-    """A block of a composite; with `statements`, each of its statements by itself."""
-
-    def __init__(self, compiler: FlowCompiler, part: ir.BodyPart, *, statements: bool) -> None:
-        self.item_slot = part.item_slot
-        self.statements = [compiler.statement(one) for one in part.block.statements] if statements else []
-        self.block = Code(lambda frame: None) if statements else compiler.block(part.block)
-
-
-class _Driver:
-    """Drives the generator of one control activity: one instance for each place in the script."""
-
-    def __init__(
-        self,
-        compiler: FlowCompiler,
-        node: ir.InvokeControl,
-        lazies: list[Code],
-        bodies: list[_CompiledBody],
-        arrow: Code | None,
-        owned: list[tuple[int, int, int]],
-    ) -> None:
-        self.owned = owned
-        self.node = node
-        self.meter = compiler.meter
-        self.text = compiler.evaluator.text
-        self.lazies = lazies
-        self.bodies = bodies
-        self.arrow = arrow
-        arrow_part = node.arrow
-        self.captured = [compiler.evaluator.compile(load) for load in arrow_part.captured] if arrow_part else []
-        self.handlers: dict[type, Callable[[Any, Frame, Path], Waiting]] = {
-            RunAll: self._run_all,
-            RunStatements: self._run_statements,
-            Apply: self._apply,
-            Spread: self._spread,
-        }
-
-    def drive(self, frame: Frame, control: Generator[Any, Any, Any]) -> Waiting:
-        """Runs the control activity to its end; gives its signal or value."""
-        node, meter, handlers = self.node, self.meter, self.handlers
-        span, site = node.span, node.site
-        count = 0
-        last_sleep: Path | None = None
-        answer: Any = None
-        failed: Failed | None = None
-        while True:
-            try:
-                operation = control.send(answer) if failed is None else control.throw(failed)
-            except StopIteration as stop:
-                return stop.value
-            except (ValueError, ArithmeticError, LookupError, TypeError) as reason:
-                raise fail_with(reason, span, node.activity.name) from reason
-            answer = failed = None
-            count += 1
-            meter.step(span)
-            if meter.steps >= meter.breath:
-                yield BREATHE
-            path = (*frame.path, site, count)
-            try:
-                match operation:
-                    case Run():
-                        compiled = self.bodies[operation.body.index]
-                        if compiled.item_slot is not None:
-                            frame.slots[compiled.item_slot] = operation.item
-                        inner = Frame(frame.slots, frame.parent, path, frame.branch, frame.depth)
-                        block = compiled.block
-                        answer = (yield from block.run(inner)) if block.waits else block.run(inner)
-                    case Evaluate():
-                        code = self.lazies[operation.lazy.index]
-                        inner = Frame(frame.slots, frame.parent, path, frame.branch, frame.depth)
-                        answer = (yield from code.run(inner)) if code.waits else code.run(inner)
-                        if answer is None:
-                            raise failed_at(span, "NULL is no condition: it is neither true nor false")
-                    case Sleep(duration_ms=duration, text=text, since_last=since):
-                        yield SleepWish(path, duration, text, last_sleep if since else None, span)
-                        last_sleep = path
-                    case Text(value=value):
-                        answer = self.text(value, span)
-                    case Emit(text=text):
-                        yield Tracing(path, text, span)
-                    case Fail(message=message):
-                        raise failed_at(span, message, node.activity.name)
-                    case Leave(values=values):
-                        raise Leaving(values)
-                    case _:
-                        answer = yield from handlers[type(operation)](operation, frame, path)
-            except Failed as reason:
-                failed = reason
-
-    def _run_all(self, operation: RunAll, frame: Frame, path: Path) -> Waiting:
-        compiled, size, items = self.bodies[operation.body.index], self.node.branch_space_size, operation.items
-
-        def start(index: int) -> Waiting:
-            inner = frame.below(size, (*path, index), Branch(group, index, frame.branch))
-            if compiled.item_slot is not None:
-                inner.slots[compiled.item_slot] = items[index]
-            return _as_generator(compiled.block, inner)
-
-        group = Group(len(items), start, many=True)
-        return (yield Fork(group))
-
-    def _run_statements(self, operation: RunStatements, frame: Frame, path: Path) -> Waiting:
-        codes, size = self.bodies[operation.body.index].statements, self.node.branch_space_size
-
-        def start(index: int) -> Waiting:
-            inner = frame.below(size, (*path, index), Branch(group, index, frame.branch))
-            return _as_generator(codes[index], inner)
-
-        saved = []
-        for index, hops, slot in self.owned:
-            slots = _space(frame, hops).slots
-            saved.append((index, slots, slot, slots[slot]))
-        group = Group(len(codes), start, many=False, saved=saved)
-        return (yield Fork(group))
-
-    def _apply(self, operation: Apply, frame: Frame, path: Path) -> Waiting:
-        assert self.arrow is not None
-        assert self.node.arrow is not None
-        # An arrow counts as a branch for whoever counts branches, though it runs alone.
-        alone = Branch(Group(1, lambda index: iter(()), many=True), 0, frame.branch)  # type: ignore[arg-type, return-value]
-        inner = frame.below(self.node.arrow.space_size, path, alone, operation.item)
-        return (yield from self.arrow.run(inner)) if self.arrow.waits else self.arrow.run(inner)
-
-    def _spread(self, operation: Spread, frame: Frame, path: Path) -> Waiting:
-        node, part, arrow = self.node, self.node.arrow, self.arrow
-        assert part is not None
-        assert arrow is not None
-        items = list(operation.items)
-        if part.task is not None:
-            captured = [code.run(frame) for code in self.captured]
-            return (yield StepWish(path, part.task, items, captured, operation.options, node.type, node.span))
-
-        def attempt(index: int, number: int) -> Waiting:
-            place = (*path, index, -number) if number else (*path, index)
-            inner = frame.below(part.space_size, place, Branch(group, index, frame.branch), items[index])
-            return _as_generator(arrow, inner)
-
-        def start(index: int) -> Waiting:
-            return _of_item(index, items[index], operation.options, attempt)
-
-        group = Group(len(items), start, many=True)
-        return (yield Fork(group))
-
-
-def _of_item(index: int, item: Any, options: Any, attempt: Callable[[int, int], Waiting]) -> Waiting:
-    """One item of a Grid step at the leader: tried again, skipped and named in its failure as it would be elsewhere."""
-    retries, skip = (options.retries, options.on_error == "Skip") if options is not None else (0, False)
-    for number in range(retries + 1):
-        try:
-            return (yield from attempt(index, number))
-        except Failed as reason:
-            failure = reason.failure
-    if skip:
-        return None
-    if failure.item is None:
-        failure = msgspec.structs.replace(failure, item=index, item_text=short_text(item))
-    raise Failed(failure)
-
-
-def _as_generator(code: Code, frame: Frame) -> Waiting:
-    if code.waits:
-        return (yield from code.run(frame))
-    return code.run(frame)
-
-
-def _space(frame: Frame, hops: int) -> Frame:
-    for _ in range(hops):
-        assert frame.parent is not None
-        frame = frame.parent
-    return frame
-
-
-def job_frame(job: ir.CheckedJob, values: list[Any], path: Path, branch: Branch | None, depth: int) -> Frame:
-    """A fresh space for a job, its parameters set."""
-    slots = [*values, *[ir.UNSET] * (job.space_size - len(values))]
-    return Frame(slots, None, path, branch, depth)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeAlias
 
 from meshwit.lang.control import Signal
-from meshwit.lang.program import UNSET
+from meshwit.lang.program import UNSET, CheckedJob
 from meshwit.lang.wishes import Path
 
 Waiting: TypeAlias = Generator[Any, Any, Any]
@@ -29,15 +29,25 @@ class Frame:
         self.depth = depth
         self.temporaries: list[Any] = []
 
-    def at(self, *path: int) -> Frame:
-        """The same variables, looked at from further down the path."""
-        return Frame(self.slots, self.parent, (*self.path, *path), self.branch, self.depth)
+    def above(self, hops: int) -> Frame:
+        """The space so many spaces further out."""
+        frame = self
+        for _ in range(hops):
+            assert frame.parent is not None
+            frame = frame.parent
+        return frame
 
     def below(self, size: int, path: Path, branch: Branch | None, first: Any = UNSET) -> Frame:
         """A new space below this one; `first` is the value of its slot 0."""
         slots: list[Any] = [UNSET] * max(size, 1)
         slots[0] = first
         return Frame(slots, self, path, branch, self.depth)
+
+
+def job_frame(job: CheckedJob, values: list[Any], path: Path, branch: Branch | None, depth: int) -> Frame:
+    """A fresh space for a job, its parameters set."""
+    slots = [*values, *[UNSET] * (job.space_size - len(values))]
+    return Frame(slots, None, path, branch, depth)
 
 
 class Group:

@@ -14,8 +14,8 @@ from typing import Any
 
 from meshwit.lang import program as ir
 from meshwit.lang.control import Failed, Failure, Signal
-from meshwit.lang.flow import FlowCompiler, job_frame
-from meshwit.lang.frames import AwaitTurn, Branch, Breathe, Fork, Group, Push, Strand, Waiting
+from meshwit.lang.flow import FlowCompiler
+from meshwit.lang.frames import AwaitTurn, Branch, Breathe, Fork, Group, Push, Strand, Waiting, job_frame
 from meshwit.lang.limits import DEFAULT_LIMITS, JobLimits
 from meshwit.lang.meter import Meter
 from meshwit.lang.offer import Offer

@@ -17,6 +17,9 @@ INT_BITS_MAX = 13_000
 """Python neither writes nor reads much longer numbers."""
 
 
+_NO_MORE = object()
+
+
 class TellsText(Protocol):
     """A script type, as far as texts go."""
 
@@ -44,7 +47,7 @@ def short_text(value: object, chars_max: int = 200) -> str:
     """The beginning of a value's text, for messages; never raises."""
     if isinstance(value, (list, tuple)):
         shown = ""
-        for piece in _pieces(value, 0, str, chars_max):
+        for piece in _pieces(value, str, chars_max):
             shown += piece
             if len(shown) > chars_max:
                 break
@@ -102,7 +105,7 @@ def _plain_text(value: object, other: TextOf = str) -> str:
 def _limited(value: object, other: TextOf) -> str:
     pieces = []
     length = 0
-    for piece in _pieces(value, 0, other):
+    for piece in _pieces(value, other):
         pieces.append(piece)
         length += len(piece)
         if length > TEXT_CHARS_MAX:
@@ -110,18 +113,28 @@ def _limited(value: object, other: TextOf) -> str:
     return "".join(pieces)
 
 
-def _pieces(value: object, depth: int, other: TextOf = str, depth_enough: int | None = None) -> Iterator[str]:
-    if not isinstance(value, (list, tuple)):
-        yield quote_text(value) if isinstance(value, str) else _plain_text(value, other)
-        return
-    if depth == depth_enough:
-        return
-    if depth_enough is None and depth > NESTING_MAX:
-        raise ValueError(f"this value is nested too deeply: at most {NESTING_MAX} levels are allowed")
-    opening, closing = ("[", "]") if isinstance(value, list) else ("(", ")")
-    yield opening
-    for position, item in enumerate(value):
-        if position:
+def _pieces(value: object, other: TextOf = str, depth_enough: int | None = None) -> Iterator[str]:
+    """The text in pieces. Not by recursion: a piece would cost as much as it is deep."""
+    around: list[tuple[Iterator[object], str]] = []
+    follows = False
+    while True:
+        if follows:
             yield ", "
-        yield from _pieces(item, depth + 1, other, depth_enough)
-    yield closing
+        follows = True
+        if not isinstance(value, (list, tuple)):
+            yield quote_text(value) if isinstance(value, str) else _plain_text(value, other)
+        elif len(around) != depth_enough:
+            if depth_enough is None and len(around) > NESTING_MAX:
+                raise ValueError(f"this value is nested too deeply: at most {NESTING_MAX} levels are allowed")
+            opening, closing = ("[", "]") if isinstance(value, list) else ("(", ")")
+            yield opening
+            around.append((iter(value), closing))
+            follows = False
+        while around:
+            value = next(around[-1][0], _NO_MORE)
+            if value is not _NO_MORE:
+                break
+            yield around.pop()[1]
+            follows = True
+        else:
+            return
