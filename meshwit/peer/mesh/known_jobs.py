@@ -21,7 +21,7 @@ HELD: Final = "held"
 
 
 class KnownJobs:
-    """See the module; it is what `watch.afar.Here` asks for.
+    """See the module; it is what `watch.here.Here` asks for.
 
     Args:
         name_of: what a peer is called.

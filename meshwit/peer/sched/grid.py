@@ -1,9 +1,9 @@
 """The scheduler of one Grid step: which item runs where, so that every machine finishes at the same moment.
 
-Theory of operation. Items are pending until a peer with room gets some (`placement`), in batches that cost one
-message. What peers report makes rates (`estimates`) and those a forecast of when each slot is free (`forecast`). What
-lies wrong by that forecast is taken back, run twice or moved, and a silent peer loses its items (`rescue`). The books
-(`ledger`) know no policy. The three strategies differ in the first of these alone:
+Theory of operation. Items are pending until a peer with room gets some (`giving`), in batches that cost one message
+and are made up by `placement`. What peers report makes rates (`estimates`) and those a forecast of when each slot is
+free (`forecast`). What lies wrong by that forecast is taken back, run twice or moved, and a silent peer loses its items
+(`rescue`). The books (`ledger`) know no policy. The three strategies differ in `placement` alone:
 
 - **Balanced** gives each peer its share by rate at once (`opening`); what turns out wrong is taken back later.
 - **Queued** gives batches of equal length, one ahead for each slot.
@@ -24,11 +24,12 @@ import numpy.typing as npt
 
 from meshwit.ids import PeerId
 from meshwit.peer.sched.config import SchedulerConfig
-from meshwit.peer.sched.effects import Effect, Give, Share, StepDone, TakeBack
+from meshwit.peer.sched.effects import Effect, Share, StepDone, TakeBack
 from meshwit.peer.sched.estimates import RateModel, RatePrior
 from meshwit.peer.sched.explaining import reasons
 from meshwit.peer.sched.forecast import Forecast
-from meshwit.peer.sched.ledger import Batch, Holder, ItemState, Ledger, Reason
+from meshwit.peer.sched.giving import Giving
+from meshwit.peer.sched.ledger import Holder, ItemState, Ledger, Reason
 from meshwit.peer.sched.near_placement import NearPlacement, near_opening
 from meshwit.peer.sched.nearness import GroupedPending, MovingForecast, Nearness
 from meshwit.peer.sched.opening import opening, shares
@@ -41,11 +42,7 @@ Strategy = Literal["Balanced", "Queued", "Adaptive"]
 STRATEGIES: Final = ("Balanced", "Queued", "Adaptive")
 _WASTE_TOLERANCE: Final = 0.03
 """Work is estimated, and what it was is known later."""
-RETURNS_MAX: Final = 3
-"""An item that came back so often stays where it is given next: else peers that look alike pass it on for ever."""
-_LOOKS_PER_TASK: Final = 10
 _SILENCE_LOOKS: Final = 4
-_LOOK_S_MIN: Final = 0.002
 
 
 class GridScheduler:
@@ -98,22 +95,21 @@ class GridScheduler:
         free = self.ledger.free() if self.ledger.finished else None
         shrinking = strategy == "Adaptive"
         self._grouped = None if near is None or not complete else GroupedPending(near, self._works, count, free)
+        placement: Placement
         if self._grouped is None:
             self._pending = Pending(self._works, count, free)
             self._forecast = Forecast(self.config, self._rates, self._pending)
-            self._placement = Placement(self._forecast, shrinking=shrinking, singly=once)
+            placement = Placement(self._forecast, shrinking=shrinking, singly=once)
         else:
             self._pending = self._grouped
             self._forecast = MovingForecast(self.config, self._rates, self._grouped)
-            self._placement = NearPlacement(self._forecast, self._grouped, shrinking=shrinking, singly=once)
+            placement = NearPlacement(self._forecast, self._grouped, shrinking=shrinking, singly=once)
         self._rescue = Rescue(self._forecast, self.ledger, once=once)
         self._settling = Settling(self._forecast, self.ledger, self._rescue)
+        self._giving = Giving(self._forecast, self.ledger, placement, self._rescue)
         self._rescue.total_work = self._pending.work
         self._holders: dict[PeerId, Holder] = {}
-        self._next_look = float("inf")
-        self._looked_at = float("-inf")
         self._silence_at = float("-inf")
-        self._returns: dict[int, int] = {}
 
     # --- what happens -------------------------------------------------------------------------------------------
 
@@ -127,7 +123,7 @@ class GridScheduler:
             grouped = self._grouped
             given = opening(self._forecast, now) if grouped is None else near_opening(self._forecast, grouped, now)
             for holder, items, work in given:
-                effects.append(self._give(holder, items, work, Reason.SHARE, now))
+                effects.append(self._giving.give(holder, items, work, Reason.SHARE, now))
         return effects + self._everyone(now)
 
     def append(self, count: int, works: Sequence[float] | None, now: float) -> list[Effect]:
@@ -165,7 +161,7 @@ class GridScheduler:
         for item in found:
             self._pending.remove(item)
         work = self._pending.work_of(found)
-        batch = self._book(holder, found, work, Reason.ADOPTED, now)
+        batch = self._giving.book(holder, found, work, Reason.ADOPTED, now)
         if begun:
             self.ledger.begun(batch, now)
         self._forecast.sum_up(now, force=True)
@@ -263,8 +259,7 @@ class GridScheduler:
         self._hear(holder, now)
         before = {batch: batch.left for batch in holder.batches() if batch.asked}
         self._settling.put_back(holder, items, now)
-        for item in items:
-            self._returns[item] = self._returns.get(item, 0) + 1
+        self._giving.came_back(items)
         for batch, left in before.items():
             self._rescue.asked.discard(batch.number)
             batch.asked = batch.left == left
@@ -298,7 +293,7 @@ class GridScheduler:
         """When `tick` is due at the latest; None if nothing is under way."""
         if self._done or not self._started or not self.ledger.batches:
             return None
-        return min(self._next_look, self._silence_at)
+        return min(self._giving.next_look, self._silence_at)
 
     # --- telling ------------------------------------------------------------------------------------------------
 
@@ -335,31 +330,11 @@ class GridScheduler:
         """Items neither finished nor set aside."""
         return self.ledger.unsettled
 
-    def holding(self, peer: PeerId) -> bool:
-        """Whether a peer has items."""
-        holder = self._holders.get(peer)
-        return holder is not None and bool(holder.running or holder.queue)
-
-    def expected_end(self, now: float) -> float | None:
-        """When all known items will have ended; None before anything is measured, and where nobody works."""
-        if not self._rates.measured or self._done:
-            return None
-        forecast = self._forecast
-        end = forecast.end(now) if self._pending.count else now
-        for holder in forecast.working():
-            if holder.running or holder.queue:
-                end = max(end, *forecast.free_at(holder, now))
-        return end if end < float("inf") else None
-
     def rates(self) -> dict[PeerId, tuple[float, float]]:
         """Of each peer that is here and ended items: work per second of one slot (median), and of how many items."""
         return {
             each.peer: (1 / each.rate.median_s, each.rate.count) for each in self._forecast.holders if each.rate.count
         }
-
-    def pace_s(self, peer: PeerId) -> float:
-        """Seconds per unit of work that one slot of a peer is expected to take."""
-        return self._forecast.pace_s(self._holders[peer])
 
     def check(self) -> None:
         """Invariants: each item in one state, one duplicate at most, waste within its bound."""
@@ -373,10 +348,6 @@ class GridScheduler:
         assert chosen <= self.config.waste_max + _WASTE_TOLERANCE, chosen
 
     # --- inside -------------------------------------------------------------------------------------------------
-
-    @property
-    def _mean_work(self) -> float:
-        return self._rescue.total_work / max(1, self._count - self._known)
 
     def _hear(self, holder: Holder, now: float, *, reported: bool = True) -> bool:
         """A sign of life; whether the peer was believed frozen."""
@@ -401,87 +372,14 @@ class GridScheduler:
         ended = self._end()
         if ended:
             return ended
-        self._forecast.sum_up(now)
-        effects = self._fill(holder, now)
-        stuck = self._grouped is not None and not self.ledger.batches
-        due = now >= self._looked_at + self._forecast.pass_s and (
-            not self._pending.count or self._placement.has_room(holder) or self._rescue.pairs or now >= self._next_look
-        )
-        if due or stuck:
-            effects += self._everyone(now)
-        return effects
-
-    def _fill(self, holder: Holder, now: float) -> list[Effect]:
-        effects: list[Effect] = []
-        while self._pending.count and self._placement.has_room(holder):
-            given = self._give_next(holder, now)
-            if given is None:
-                break
-            effects.append(given)
-        return effects
-
-    def _give_next(self, holder: Holder, now: float) -> Give | None:
-        found = self._placement.choose(holder, now)
-        if found is None:
-            return None
-        items, work, reason = found
-        return self._give(holder, items, work, reason, now)
-
-    def _give(self, holder: Holder, items: Sequence[int], work: float, reason: Reason, now: float) -> Give:
-        if self.ledger.primary[items[0]] >= 0:
-            reason = Reason.AGAIN
-        batch = self._book(holder, items, work, reason, now)
-        if self._grouped is not None:
-            batch.ready_at = self._placement.ready_at(holder, items, now)
-        batch.asked = bool(self._returns) and self._returns.get(items[0], 0) >= RETURNS_MAX
-        return Give(holder.peer, batch.number, items)
-
-    def _book(self, holder: Holder, items: Sequence[int], work: float, reason: Reason, now: float) -> Batch:
-        expected_s = work * self._forecast.pace_s(holder) if self._rates.measured else float("nan")
-        return self.ledger.give(holder, items, work, reason, expected_s, now)
+        effects, look = self._giving.to_reporter(holder, now)
+        return effects + self._everyone(now) if look else effects
 
     def _everyone(self, now: float) -> list[Effect]:
-        """Give to all who have room, the fastest first and one batch at a time; then see to what lies wrong."""
         ended = self._end()
         if ended or not self._started or self._done:
             return ended
-        forecast = self._forecast
-        forecast.sum_up(now, force=True)
-        self._looked_at = now
-        self._next_look = float("inf")
-        effects: list[Effect] = []
-        holders = sorted(
-            (each for each in forecast.working() if self._placement.has_room(each)), key=lambda each: each.rate.median_s
-        )
-        turn = holders
-        while turn and self._pending.count:
-            gave, declined = [], 0
-            for holder in turn:
-                given = self._give_next(holder, now)
-                if given is None:
-                    declined += 1
-                    if declined >= self._placement.declines_max or not self._pending.count:
-                        break
-                    continue
-                effects.append(given)
-                if self._placement.has_room(holder):
-                    gave.append(holder)
-            turn = gave
-        if not self.ledger.batches and self._pending.count:
-            effects += self._at_least_one(now)
-        open_holders = [each for each in holders if self._placement.has_room(each)]
-        effects += self._rescue.look(open_holders, now)
-        if open_holders or self._rescue.pairs:
-            often = self._forecast.pace_s(holders[0]) * self._mean_work / _LOOKS_PER_TASK if holders else 0.0
-            self._next_look = now + max(_LOOK_S_MIN, forecast.pass_s, often)
-        return effects
-
-    def _at_least_one(self, now: float) -> list[Effect]:
-        """Where each leaves items to others somebody must begin."""
-        if not isinstance(self._placement, NearPlacement):
-            return []
-        found = self._placement.at_least_one(self._forecast.working(), now)
-        return [] if found is None else [self._give(*found, Reason.FETCHED, now)]
+        return self._giving.to_everyone(self._rescue.total_work / max(1, self._count - self._known), now)
 
     def _end(self) -> list[Effect]:
         if self._done or not self._complete or self.ledger.unsettled or not self._started:

@@ -50,10 +50,6 @@ class Placement:
         """Batches that a peer has for each slot: one that runs, and mostly one that waits."""
         return 2 if not self._singly and self._forecast.prefetches(holder) else 1
 
-    def ready_at(self, holder: Holder, items: Sequence[int], now: float) -> float:
-        """When the data of items would be at a peer."""
-        return now
-
     def choose(self, holder: Holder, now: float) -> tuple[Sequence[int], float, Reason] | None:
         """Take the next batch of a peer out of what is pending.
 

@@ -1,7 +1,8 @@
-"""Jobs of other peers for this one's owner, and this one's for theirs. Shell.
+"""Jobs of other peers for this one's owner. Shell.
 
 Whoever follows a job from afar is told its events by whoever leads it, and looks for that peer anew when it is lost: a
 job that another one took over is followed on. A peer that has kept a job that ended tells its outcome to any member.
+What others want to hear of the jobs here is told by `serving`; whatever comes from a peer comes through here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -19,8 +20,9 @@ from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState, Outcome
 from meshwit.peer.control.api import JobScript, JobView, PeerError
-from meshwit.peer.control.job_messages import decode_event, encode
+from meshwit.peer.control.job_messages import decode_event
 from meshwit.peer.running_job import RunningJob
+from meshwit.peer.watch.here import Here, Say
 from meshwit.peer.watch.messages import (
     EVENTS_MAX,
     LINES_MAX,
@@ -36,7 +38,8 @@ from meshwit.peer.watch.messages import (
     Watched,
     WatchMessage,
 )
-from meshwit.peer.watch.outcomes import outcome_of, outcome_told
+from meshwit.peer.watch.outcomes import outcome_of
+from meshwit.peer.watch.serving import Serving
 
 ANSWER_S: Final = 5.0
 ALL_ANSWER_S: Final = 0.7
@@ -44,43 +47,7 @@ ALL_ANSWER_S: Final = 0.7
 LOST_S: Final = 60.0
 """A job that nobody is found to lead for so long is given up by who follows it."""
 LOOK_AGAIN_S: Final = 0.4
-TELL_S: Final = 0.05
-"""Events are told so often, many in one message."""
-WATCHERS_MAX: Final = 1024
-WAITING_MAX: Final = 20_000
-"""Events of one watcher that wait; more would mean that its peer does not take them."""
 _views: Final = msgspec.msgpack.Decoder(list[JobView])
-
-
-class Say(Protocol):
-    """Sends a message."""
-
-    def __call__(self, peer: PeerId, message: WatchMessage, buffers: Sequence[Buffer] = ()) -> None: ...
-
-
-class Here(Protocol):
-    """What this peer knows of jobs by itself."""
-
-    def views(self) -> list[JobView]:
-        """The jobs that it leads or keeps."""
-
-    def running(self, job: str) -> RunningJob | None:
-        """A job that it leads, or led."""
-
-    def leader(self, job: str) -> PeerId | None:
-        """Who leads a job, as far as it knows."""
-
-    async def kept(self, job: str) -> tuple[JobScript, Outcome]:
-        """The outcome of a job that has ended. Raises PeerError."""
-
-    def outcome(self, job: RunningJob) -> Outcome:
-        """Of a job that it led."""
-
-    def steer(self, job: str, what: str, by: PeerId) -> None:
-        """Do something with a job that it leads. Raises PeerError."""
-
-    def explain(self, job: str, item: int | None) -> list[str]:
-        """Why a job that it leads is where it is. Raises PeerError."""
 
 
 class Afar:
@@ -105,15 +72,14 @@ class Afar:
         self.keys = itertools.count(1)
         self.runs: dict[int, FollowedJob] = {}
         self._questions: dict[int, tuple[PeerId, asyncio.Future[Any]]] = {}
-        self._served: dict[tuple[PeerId, int], _Served] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._serving = Serving(codec, say, here, self.spawn)
 
     def close(self) -> None:
         """Follow nothing any more."""
         for run in list(self.runs.values()):
             run.detach()
-        for served in list(self._served.values()):
-            served.close()
+        self._serving.close()
         for task in self._tasks:
             task.cancel()
 
@@ -174,8 +140,7 @@ class Afar:
                 future.set_exception(TimeoutError())
         for run in list(self.runs.values()):
             run.unlinked(peer)
-        for served in [each for key, each in self._served.items() if key[0] == peer]:
-            served.close()
+        self._serving.unlinked(peer)
 
     def led_by(self, job: str, leader: PeerId) -> None:
         """Another peer leads a job."""
@@ -186,18 +151,8 @@ class Afar:
     def received(self, peer: PeerId, message: WatchMessage, buffers: Sequence[Buffer]) -> None:
         """A peer asks, or answers."""
         match message:
-            case AskJobs(key=key):
-                self.say(peer, JobsTold(key, msgspec.msgpack.encode(self.here.views())))
-            case Watch():
-                self._watched(peer, message)
-            case Unwatch(key=key):
-                served = self._served.get((peer, key))
-                if served is not None:
-                    served.close()
-            case Steer(key=key, job=job, what=what):
-                self.say(peer, self._answered(key, lambda: self.here.steer(job, what, peer)))
-            case AskWhy(key=key, job=job, item=item):
-                self.say(peer, self._answered(key, lambda: self.here.explain(job, item if item >= 0 else None)))
+            case AskJobs() | Watch() | Unwatch() | Steer() | AskWhy():
+                self._serving.asked(peer, message)
             case JobsTold(key=key) | Answered(key=key):
                 asked, future = self._questions.get(key, (None, None))
                 if asked == peer and future is not None and not future.done():
@@ -207,94 +162,11 @@ class Afar:
                 if run is not None:
                     run.received(peer, message, buffers)
 
-    def _answered(self, key: int, ask: Callable[[], list[str] | None]) -> Answered:
-        try:
-            return Answered(key, ask() or [])
-        except PeerError as reason:
-            return Answered(key, [], reason.message, reason.hint)
-
-    def _watched(self, peer: PeerId, message: Watch) -> None:
-        running = self.here.running(message.job)
-        if running is None:
-            self.spawn(self._tell_kept(peer, message))
-        elif running.leader.state is not JobState.RUNNING:
-            self.tell_outcome(peer, message.key, running.script, self.here.outcome(running))
-        elif len(self._served) >= WATCHERS_MAX:
-            self.say(peer, OutcomeTold(message.key, why=f"{WATCHERS_MAX} follow its jobs already"))
-        else:
-            script = running.script
-            self.say(peer, Watched(message.key, script.text, script.filename, script.job))
-            self._served[peer, message.key] = _Served(self, peer, message.key, running)
-
-    async def _tell_kept(self, peer: PeerId, message: Watch) -> None:
-        try:
-            script, outcome = await self.here.kept(message.job)
-        except PeerError as reason:
-            self.say(peer, OutcomeTold(message.key, why=reason.message))
-        else:
-            self.tell_outcome(peer, message.key, script, outcome)
-
-    def tell_outcome(self, peer: PeerId, key: int, script: JobScript, outcome: Outcome) -> None:
-        """Send what a job came to."""
-        told, buffers = outcome_told(key, script, outcome, self.codec)
-        self.say(peer, told, buffers)
-
-    def served_over(self, peer: PeerId, key: int) -> None:
-        """Somebody is told nothing more."""
-        self._served.pop((peer, key), None)
-
     def spawn(self, work: Any) -> None:
         """Do something beside."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-class _Served:
-    """A job that this peer leads, told to another one."""
-
-    def __init__(self, afar: Afar, peer: PeerId, key: int, running: RunningJob) -> None:
-        self._afar = afar
-        self._peer = peer
-        self._key = key
-        self._running = running
-        self._waiting: list[bytes] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._ending = afar.loop.create_task(self._end())
-        running.watch(self._on_event)
-
-    def close(self) -> None:
-        self._running.unwatch(self._on_event)
-        self._ending.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._afar.served_over(self._peer, self._key)
-
-    def _on_event(self, event: events.JobEvent) -> None:
-        if isinstance(event, events.LanesChanged):
-            return  # of this device's worker processes
-        if len(self._waiting) < WAITING_MAX:
-            self._waiting.append(encode(event))
-        if self._timer is None:
-            self._timer = self._afar.loop.call_later(TELL_S, self._tell)
-
-    def _tell(self) -> None:
-        self._timer = None
-        waiting, self._waiting = self._waiting, []
-        for at in range(0, len(waiting), EVENTS_MAX):
-            self._afar.say(self._peer, Told(self._key, waiting[at : at + EVENTS_MAX]))
-
-    async def _end(self) -> None:
-        await self._running.ended.wait()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._tell()
-        if self._running.leader.state is not JobState.RUNNING:  # else another peer leads it now
-            self._afar.tell_outcome(
-                self._peer, self._key, self._running.script, self._afar.here.outcome(self._running)
-            )  # fmt: skip
-        self._running.unwatch(self._on_event)
-        self._afar.served_over(self._peer, self._key)
 
 
 class FollowedJob:
@@ -314,7 +186,7 @@ class FollowedJob:
         self._found: asyncio.Future[None] = afar.loop.create_future()
         self._outcome: asyncio.Future[Outcome] = afar.loop.create_future()
         self._refused: set[PeerId] = set()
-        self._following = afar.loop.create_task(self._follow())
+        self._following: asyncio.Task[None] | None = afar.loop.create_task(self._follow())
 
     async def found(self) -> None:
         """Wait until somebody tells of the job. Raises PeerError."""
@@ -326,7 +198,7 @@ class FollowedJob:
             self.script = script
             self._outcome.set_result(outcome)
             self._is_found()
-            self._following.cancel()
+            self._follow_no_more()
             self._unwatch()
 
     async def pause(self) -> None:
@@ -346,7 +218,7 @@ class FollowedJob:
         if self._running is not None and self._on_event is not None:
             self._running.unwatch(self._on_event)
         self._on_event = None
-        self._following.cancel()
+        self._follow_no_more()
         self._unwatch()
         for future in (self._found, self._outcome):
             if not future.done():
@@ -416,7 +288,7 @@ class FollowedJob:
             self._outcome.set_exception(reason if isinstance(reason, PeerError) else PeerError(str(reason)))
             self._outcome.exception()
         self._is_found()
-        self._following.cancel()
+        self._follow_no_more()
         self._afar.runs.pop(self._key, None)
 
     async def _follow(self) -> None:
@@ -473,6 +345,13 @@ class FollowedJob:
             self._give_up()
             raise asyncio.CancelledError
         return next((peer for peer, _ in told if peer not in self._refused), None)
+
+    def _follow_no_more(self) -> None:
+        """What a task was called off with leads back to this job: it must not lead on to the task, nor keep the outcome
+        until cycles are looked for."""
+        if self._following is not None:
+            self._following.cancel()
+            self._following = None
 
     def _unwatch(self) -> None:
         if self._afar.runs.pop(self._key, None) is not None and self._peer is not None:

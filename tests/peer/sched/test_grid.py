@@ -384,7 +384,6 @@ def test_after_the_end_nothing_is_wanted():
     ):  # fmt: skip
         assert effects == []
     assert scheduler.ledger.finished == 2
-    assert scheduler.expected_end(now) is None
 
 
 def test_rates_are_told_of_those_that_were_seen():
@@ -395,21 +394,6 @@ def test_rates_are_told_of_those_that_were_seen():
     ((peer, (per_s, count)),) = story.scheduler.rates().items()
     assert (peer, count) == (A, 20)
     assert per_s == pytest.approx(2.0, rel=0.02)
-
-
-def test_who_holds_what_is_told():
-    story = Story(1).join(a=2.0, b=1.0).start()
-    assert (story.scheduler.holding(A), story.scheduler.holding(B), story.scheduler.holding(PeerId("x"))) == (
-        True, False, False,
-    )  # fmt: skip
-
-
-def test_the_end_is_forecast_once_something_is_measured():
-    story = Story(40).join(a=1.0, b=1.0).start().begins("a").begins("b")
-    assert story.scheduler.expected_end(0.0) is None
-    for turn in range(1, 11):
-        story.at(float(turn)).ends("a", 1.0).ends("b", 1.0)
-    assert story.scheduler.expected_end(10.0) == pytest.approx(20.0, abs=1.0)
 
 
 def test_reports_of_whole_batches_and_of_rows_and_of_others_are_booked_alike():

@@ -1,0 +1,44 @@
+"""What those who follow jobs from afar need of the peer that they are at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from meshwit.codec import Buffer
+from meshwit.ids import PeerId
+from meshwit.outcome import Outcome
+from meshwit.peer.control.api import JobScript, JobView
+from meshwit.peer.running_job import RunningJob
+from meshwit.peer.watch.messages import WatchMessage
+
+
+class Say(Protocol):
+    """Sends a message."""
+
+    def __call__(self, peer: PeerId, message: WatchMessage, buffers: Sequence[Buffer] = ()) -> None: ...
+
+
+class Here(Protocol):
+    """What this peer knows of jobs by itself."""
+
+    def views(self) -> list[JobView]:
+        """The jobs that it leads or keeps."""
+
+    def running(self, job: str) -> RunningJob | None:
+        """A job that it leads, or led."""
+
+    def leader(self, job: str) -> PeerId | None:
+        """Who leads a job, as far as it knows."""
+
+    async def kept(self, job: str) -> tuple[JobScript, Outcome]:
+        """The outcome of a job that has ended. Raises PeerError."""
+
+    def outcome(self, job: RunningJob) -> Outcome:
+        """Of a job that it led."""
+
+    def steer(self, job: str, what: str, by: PeerId) -> None:
+        """Do something with a job that it leads. Raises PeerError."""
+
+    def explain(self, job: str, item: int | None) -> list[str]:
+        """Why a job that it leads is where it is. Raises PeerError."""
