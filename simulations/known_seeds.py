@@ -19,5 +19,6 @@ KNOWN_SEEDS: Final[tuple[tuple[str, int, str], ...]] = (
     ("takeover", 1544, "a step that changed hands was given to the pool before the pool knew of it"),
     ("takeover", 1699, "a device that lacked a part of a job's history told an outcome without it"),
     ("takeover", 443, "a peer with a part of a job's history heard of its end and never got the rest"),
+    ("takeover", 560, "a standby whose leader died before it was named was waited for, and nobody had the job resumed"),
 )
 """Scenario, seed, what was wrong."""

@@ -89,7 +89,8 @@ class Network(Ways):
         """Asks for a stream to whoever listens on target.
 
         `answered` is called once: with the end of the stream after two round trips, REFUSED after one if nobody
-        listens, UNREACHABLE when `limit_s` is over; never if the process that dialed is gone by then.
+        listens, UNREACHABLE when `limit_s` is over; never if the process that dialed is gone by then. While the way is
+        cut it is tried again after pauses that double.
         """
         source.traffic.dials += 1
         simulation = self.simulation
@@ -109,9 +110,15 @@ class Network(Ways):
         def fail() -> None:
             answer(DialFailure.UNREACHABLE)
 
-        def syn_arrived() -> None:
+        def syn(pause_s: float) -> None:
+            if self._both_ways(source, target):
+                plan(self.legs_s(source, target, 1, SYN_RETRY_S), lambda: syn_arrived(pause_s))
+            else:
+                plan(pause_s, lambda: syn(2 * pause_s))
+
+        def syn_arrived(pause_s: float) -> None:
             if not self._both_ways(source, target):
-                simulation.at(began + limit_s, fail)
+                plan(pause_s, lambda: syn(2 * pause_s))
             elif target.process is None:
                 simulation.after(self.legs_s(target, source, 1, SYN_RETRY_S), answer, DialFailure.REFUSED)
             else:
@@ -127,13 +134,10 @@ class Network(Ways):
 
         def plan(delay_s: float, then: Callable[[], None]) -> None:
             """Whatever takes longer than the limit ends with it."""
-            late = simulation.now + delay_s > began + limit_s
+            late = simulation.now + delay_s >= began + limit_s
             simulation.at(began + limit_s if late else simulation.now + delay_s, fail if late else then)
 
-        if not self._both_ways(source, target):
-            simulation.at(began + limit_s, fail)
-        else:
-            plan(self.legs_s(source, target, 1, SYN_RETRY_S), syn_arrived)
+        syn(SYN_RETRY_S)
 
     def _both_ways(self, one: Host, other: Host) -> bool:
         return self.reachable(one, other) and self.reachable(other, one)

@@ -12,6 +12,7 @@ from meshwit.ids import PeerId
 from meshwit.outcome import JobState
 from meshwit.peer.succession.messages import Append, AskJob, CannotStandBy, Have, LeaderBeat, Leads, StandBy
 from meshwit.peer.succession.records import Term
+from meshwit.peer.wire.frames import Channel
 from meshwit.peer.work.messages import (
     AskBack,
     Assigned,
@@ -30,8 +31,8 @@ from meshwit.peer.work.messages import (
     Unwanted,
 )
 from simulations.hosts import Cut
+from simulations.jobs.device import Device
 from simulations.jobs.mesh import JobsMesh
-from simulations.jobs.peer import Device
 from simulations.jobs.surroundings import Letter
 
 GARBAGE: Final = (b"", b"\xff" * 40, b"Leads", b"\x93\x01\x02")
@@ -83,7 +84,8 @@ class Faults:
             device.host.loss = 0.0
             device.disk.full = device.repeats = False
             mesh.network.plug(device.host)
-        mesh.network.conditions = msgspec.structs.replace(mesh.network.conditions, delay_s=0.0005, jitter_s=0.0005)
+        self._conditions(0.0005, 0.0005)
+        self._order(0.0, 0.0)
         for device in mesh.devices:
             if device.id not in mesh.running and self._rng.random() < 0.7:
                 mesh.start(device)
@@ -131,6 +133,7 @@ class Faults:
     def _apart(self) -> None:
         self.mesh.watch.losses += 3
         self.mesh.watch.split = True
+        self.mesh.gossip.all_disturbed(float("inf"))
 
     # --- what --------------------------------------------------------------------------------------------------------
 
@@ -214,15 +217,39 @@ class Faults:
     def repeats(self, device: Device) -> None:
         """Messages come twice, and late, after others."""
         device.repeats = True
+        self._order(0.2, 0.2)
         self._while(self._rng.uniform(1.0, 8.0), self._no_repeats, device)
 
     def _no_repeats(self, device: Device) -> None:
         device.repeats = False
+        self._order(0.0, 0.0)
+
+    def _order(self, duplication: float, reordering: float) -> None:
+        """Of datagrams."""
+        network = self.mesh.network
+        network.conditions = msgspec.structs.replace(
+            network.conditions, duplication=duplication, reordering=reordering
+        )  # fmt: skip
 
     def garbage(self, device: Device) -> None:
-        """It sends what is no message."""
-        for end in list(self.mesh.running[device.id].links.values()):
-            end.send(self._rng.choice(GARBAGE), 40)
+        """It sends what is no frame, no datagram, or no message of a link, of gossip or of jobs."""
+        self._apart()
+        device.garbled = True
+        rng, peer = self._rng, self.mesh.running[device.id]
+        for other, link in list(peer.links.items()):
+            what = rng.choice(GARBAGE)
+            match rng.randrange(5):
+                case 0:
+                    for end in peer.parts.links.streams(other):
+                        end.send(what, 40)
+                case 1:
+                    self.mesh.network.send(device.host, self.mesh.device(other).host, what)
+                case 2:
+                    link.send(Channel.SESSION, what)
+                case 3:
+                    link.send(Channel.GOSSIP, what)
+                case _:
+                    link.send(Channel.JOB, what)
 
     def nonsense(self, device: Device) -> None:
         """It sends messages that make no sense."""
@@ -259,11 +286,7 @@ class Faults:
     def lie(self, device: Device) -> None:
         """It tells a speed that is ten times what it has, or a tenth."""
         device.believed = device.speed * self._rng.choice((10.0, 0.1))
-        for peer in list(self.mesh.running.values()):
-            if peer.id == device.id:
-                peer.repeat_offer()
-            else:
-                peer.offer(device.id)
+        self.mesh.running[device.id].tell_speed()
 
     def refuse(self, device: Device) -> None:
         """It stands by no more."""

@@ -1,7 +1,7 @@
 """The peers of one run that lead jobs for each other: started, killed, cut off, frozen, and what lies on their disks.
 
-A link ends at once where a process ends, since the system closes its connections; where nobody is told (a pulled
-cable, a frozen process) it ends when the other side has been silent for some seconds, as gossip finds out.
+A link ends at once where a process ends, since the system closes its connections. Where nobody is told (a pulled cable,
+a frozen process) it ends when the gossip of the other side, over the same network, has come to hold the peer for dead.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from meshwit.codec import Buffer
+from meshwit.gossip.effects import Effect, Misbehaved, Send
+from meshwit.gossip.members import State
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState
 from meshwit.peer.succession.known import Role
@@ -18,17 +20,19 @@ from meshwit.peer.succession.records import Content, Decided, JobSpec
 from meshwit.peer.succession.replaying import Replay
 from meshwit.peer.work.messages import span
 from simulations.hosts import LAN, Conditions, Cut, Host
+from simulations.invariants import Watch
 from simulations.jobs.checks import Checks
+from simulations.jobs.device import Device
 from simulations.jobs.lab import CODEC
-from simulations.jobs.peer import Device, JobsPeer
+from simulations.jobs.peer import JobsPeer
 from simulations.jobs.scripts import Script
 from simulations.jobs.surroundings import Letter
 from simulations.keys import SimulatedKey
 from simulations.network import Network
 from simulations.scenario import Run
 
-SILENCE_S: Final = (2.0, 5.0)
-"""Until somebody silent is held for dead: as the scenarios `pulled` and `pulled-wifi` tell."""
+EFFECTS_PER_CHECK: Final = 32
+"""A check of gossip costs more than what most of its effects do."""
 DONE: Final = (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -39,6 +43,7 @@ class JobsMesh:
         devices: in the order of their names.
         running: the process of each that has one.
         jobs: what was submitted, by id.
+        watch: sees what peers do with jobs; `gossip`, what they believe of each other.
     """
 
     def __init__(self, run: Run, conditions: Conditions = LAN) -> None:
@@ -47,6 +52,7 @@ class JobsMesh:
         self.network = Network(run.simulation, conditions)
         self.rng = run.simulation.rng("mesh")
         self.watch = Checks(run)
+        self.gossip = Watch(run, EFFECTS_PER_CHECK)
         self.devices: list[Device] = []
         self.running: dict[PeerId, JobsPeer] = {}
         self.jobs: dict[str, Script] = {}
@@ -63,6 +69,7 @@ class JobsMesh:
         self.devices.append(device)
         self._by_id[device.id] = device
         self.watch.named(device.id, host.name)
+        self.gossip.named(device.id, host.name)
         return device
 
     def device_of(self, host: Host) -> Device:
@@ -74,15 +81,12 @@ class JobsMesh:
         return self._by_id[peer]
 
     def start(self, device: Device) -> JobsPeer:
-        """A process on a device; others link to it, and it to others."""
+        """A process on a device; it finds the others, and they it."""
         self.simulation.note(f"started {device.name}")
+        if device.starts:
+            self.gossip.back(device.id)
         peer = self.running[device.id] = JobsPeer(self, device)
         self.watch.started(device.id)
-        for other in self.devices:
-            if other.host.index < device.host.index and other.id in self.running:
-                self.running[other.id].seek(device.id)
-            elif other.host.index > device.host.index:
-                peer.seek(other.id)
         return peer
 
     def kill(self, device: Device) -> None:
@@ -90,6 +94,7 @@ class JobsMesh:
         peer = self.running.pop(device.id, None)
         if peer is not None:
             peer.end()
+            self.gossip.gone(peer)
             device.offset = peer.clock.offset
             self.network.kill(device.host)
             device.host.frozen_until = 0.0
@@ -101,49 +106,42 @@ class JobsMesh:
             return
         self.network.freeze(device.host, seconds)
         peer.working.pool.freeze()
-        self.silence([device])
         self.simulation.after(seconds, self._thaw, device, peer)
 
     def _thaw(self, device: Device, peer: JobsPeer) -> None:
         if self.running.get(device.id) is peer:
             peer.working.pool.thaw()
-            self.silence([device])
 
     def cut(self, left: Iterable[Device], right: Iterable[Device], *, one_way: bool = False) -> Cut:
         """Nothing gets from the one to the other."""
         ours, theirs = list(left), list(right)
-        cut = self.network.cut([each.host for each in ours], [each.host for each in theirs], one_way)
-        self.silence(ours)
-        return cut
+        self.gossip.all_disturbed(float("inf"))
+        return self.network.cut([each.host for each in ours], [each.host for each in theirs], one_way)
 
     def unplug(self, device: Device) -> None:
         """Its cable is pulled."""
+        self.gossip.disturbed([device.id])
         self.network.unplug(device.host)
-        self.silence([device])
 
-    def silence(self, devices: Iterable[Device]) -> None:
-        """Something happened to these: those who hear nothing of each other from now on will know it in some time."""
-        for device in devices:
-            for other in self.devices:
-                if other is not device:
-                    for one, two in ((device, other), (other, device)):
-                        end = self.running[two.id].links.get(one.id) if two.id in self.running else None
-                        if end is not None and not self._heard(one, two):
-                            delay = self.rng.uniform(*SILENCE_S)
-                            self.simulation.after(delay, self._silent, one, two, end, self.simulation.now)
+    def gossiped(self, peer: JobsPeer, effect: Effect) -> None:
+        """The gossip of a peer wants something done, or tells something."""
+        match effect:
+            case Send():
+                self.gossip.sent(peer, effect)
+            case Misbehaved(subject) if self.device(subject).garbled:
+                self.simulation.note(f"{peer.name} accuses {self.device(subject).name}")
+            case _:
+                self.gossip.told(peer, effect)
+        self.gossip.stepped(peer)
 
-    def _heard(self, source: Device, target: Device) -> bool:
-        frozen = source.host.frozen_until > self.simulation.now
-        return not frozen and self.network.reachable(source.host, target.host)
-
-    def _silent(self, source: Device, target: Device, end: object, _since: float) -> None:
-        peer = self.running.get(target.id)
-        if peer is None or peer.links.get(source.id) is not end or self._heard(source, target):
-            return
-        if target.host.frozen_until > self.simulation.now:
-            self.simulation.at(target.host.frozen_until + SILENCE_S[0], self._silent, source, target, end, _since)
-            return
-        peer.link_down(source.id)
+    def whole(self) -> bool:
+        """Whether all that run hold each other for alive, and are linked."""
+        return all(
+            other in peer.links and (known := peer.core.members.get(other)) is not None and known.state is State.ALIVE
+            for peer in self.running.values()
+            for other in self.running
+            if other != peer.id
+        )
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
@@ -195,13 +193,14 @@ class JobsMesh:
         ]
 
     def led(self, job: str) -> bool:
-        """Whether somebody leads a job that is not over, or stands by to do so."""
-        return any(
-            job in peer.keeping.core.jobs
-            and peer.keeping.core.jobs[job].over is None
-            and peer.keeping.core.jobs[job].role is not Role.AWARE
-            for peer in self.running.values()
-        )
+        """Whether somebody leads a job that is not over, or stands by and was named, so that he will."""
+        for peer in self.running.values():
+            known = peer.keeping.core.jobs.get(job)
+            if known is not None and known.over is None:
+                named = known.role is Role.STANDING_BY and peer.id in known.standbys
+                if named or known.role is Role.LEADING:
+                    return True
+        return False
 
     def holders(self, job: str) -> list[Device]:
         """The devices on whose disks a job lies."""

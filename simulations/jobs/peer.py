@@ -1,15 +1,21 @@
-"""One simulated peer: it leads jobs, stands by, works, and keeps its links, bound together as `peer.engine` does it."""
+"""One simulated peer: it leads jobs, stands by, works, and is in its mesh (`parts`), bound together as `peer.engine`
+and `peer.mesh.jobs` do it: what gossip tells of others says who may work and stand by, links say who is there."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from meshwit.codec import Buffer
+from meshwit.gossip.effects import Effect
+from meshwit.gossip.swim import Gossip
 from meshwit.ids import PeerId
 from meshwit.peer.job.workers import Worker
-from meshwit.peer.sched.estimates import RatePrior
+from meshwit.peer.mesh import profile
+from meshwit.peer.mesh.profile import LoadProfile, MemberProfile
+from meshwit.peer.rates import Rate, encode_rates
 from meshwit.peer.succession.messages import (
     Append,
     AskJob,
@@ -20,6 +26,8 @@ from meshwit.peer.succession.messages import (
     StandBy,
 )
 from meshwit.peer.succession.records import JobSpec, Term
+from meshwit.peer.wire.frames import Channel
+from meshwit.peer.wire.link import Link
 from meshwit.peer.work.messages import (
     AskBack,
     Assigned,
@@ -38,63 +46,35 @@ from meshwit.peer.work.messages import (
     Refused,
     Unwanted,
 )
-from simulations.hosts import DialFailure, End, Host
+from meshwit.peer.work.speeds import Speeds
+from simulations.hosts import End, Host
 from simulations.jobs.clock import Clock
-from simulations.jobs.disk import SimulatedDisk
+from simulations.jobs.device import Device
 from simulations.jobs.keeping import Keeping
-from simulations.jobs.lab import CONTROLLERS
+from simulations.jobs.lab import CONTROLLERS, OFFER
 from simulations.jobs.leading import Leading
+from simulations.jobs.links import Membership
+from simulations.jobs.parts import Parts
 from simulations.jobs.surroundings import Letter, Watching
 from simulations.jobs.working import Working
 from simulations.network import Network
 
 BEAT_S: Final = 0.25
 OVERSLEPT_S: Final = 0.5
-REDIAL_S: Final = (0.2, 1.0)
-"""The first pause, and the longest."""
+CHAIN_BYTES: Final = 400
+"""A chain of certificates is about so long."""
 REPEATED: Final = (Leads, StandBy, CannotStandBy, Have, Append, LeaderBeat, AskJob, Done, Durable, Held, Redone, Ready)
 """What may come twice and late without harm."""
 REPEATS: Final = 0.2
 REPEAT_LATE_S: Final = 1.0
-ERROR: Final = 0.15
 MESSAGES_PER_CHECK: Final = 4
 """What a host checks costs more than what most messages do."""
-
-
-class Device:
-    """What of a peer outlives its process.
-
-    Attributes:
-        believed: the speed that it tells, which may be wrong.
-        lab: it has the controller; `admits_lacking`, if not, it says so.
-        willing: it stands by.
-        repeats: messages come to it twice, and late.
-        offset: of its clock.
-    """
-
-    def __init__(self, id: PeerId, host: Host, slots: int, speed: float) -> None:
-        self.id = id
-        self.host = host
-        self.slots = slots
-        self.speed = speed
-        self.believed = speed
-        self.lab = self.admits_lacking = self.willing = True
-        self.repeats = False
-        self.offset = 0.0
-        self.starts = 0
-        self.disk = SimulatedDisk()
-
-    @property
-    def name(self) -> str:
-        """As in the trace."""
-        return self.host.name
 
 
 class Mesh(Protocol):
     """What a peer is in."""
 
     network: Network
-    rng: random.Random
 
     @property
     def watch(self) -> Watching:
@@ -112,12 +92,16 @@ class Mesh(Protocol):
     def arrived(self, payload: bytes) -> tuple[Letter, Sequence[Buffer]] | None:
         """The message that it stood for; None for garbage."""
 
+    def gossiped(self, peer: JobsPeer, effect: Effect) -> None:
+        """The gossip of a peer wants something done, or tells something."""
+
 
 class JobsPeer:
     """One process of a peer; a killed one is done, a restart makes another.
 
     Attributes:
-        links: open ones, by peer.
+        links: those that jobs use, by peer.
+        parts: how it is in its mesh.
         misbehaved: how often somebody else broke the rules.
     """
 
@@ -126,11 +110,12 @@ class JobsPeer:
         self.mesh = mesh
         self.device = device
         self.me = device.id
-        self.clock = Clock(mesh.network.simulation, device.host, device.offset)
-        self.links: dict[PeerId, End] = {}
+        simulation = mesh.network.simulation
+        self.clock = Clock(simulation, device.host, device.offset)
+        self.links: dict[PeerId, Link] = {}
         self.misbehaved = 0
-        rng = mesh.network.simulation.rng(f"{device.name}/{device.starts}")
-        self._rng = rng
+        self._rng = rng = simulation.rng(f"{device.name}/{device.starts}")
+        self._speeds = Speeds()
         self.working = Working(
             self.me, self.clock, device.slots, device.speed, self.say, mesh.watch, lab=device.lab
         )  # fmt: skip
@@ -143,10 +128,31 @@ class JobsPeer:
         self.leading.keeping = self.keeping
         self._letters: list[tuple[Letter, Sequence[Buffer]]] = []
         self._beat_alarm = self.clock.alarm(self._beat)
-        self._dialing: dict[PeerId, float] = {}
         self._received = 0
+        self.parts = Parts(
+            device, self.clock, mesh.network, simulation.rng(f"{device.name}/{device.starts} in its mesh"), self,
+            mesh.device_of, lambda peer: mesh.device(peer).host, self._gossiped,
+        )  # fmt: skip
         device.host.process = self
-        self.leading.worker_changed(self._worker(device, home=True))
+        self.parts.links.on_message(Channel.JOB, self._from_link)
+        member = MemberProfile(
+            device.name, Membership.chain.ljust(CHAIN_BYTES, b"."), slots=device.slots, meshwit="1.0.0",
+            controllers=CONTROLLERS if device.lab or not device.admits_lacking else {},
+        )  # fmt: skip
+        self.parts.start(member, self._told_speed())
+
+    def _gossiped(self, effect: Effect) -> None:
+        self.mesh.gossiped(self, effect)
+
+    @property
+    def core(self) -> Gossip:
+        """Its gossip."""
+        return self.parts.gossiping.core
+
+    @property
+    def name(self) -> str:
+        """As in the trace."""
+        return self.device.name
 
     @property
     def id(self) -> PeerId:
@@ -170,88 +176,90 @@ class JobsPeer:
         self._beat_soon()
         self.leading.start(spec)
 
-    def repeat_offer(self) -> None:
-        """Its speed is told anew: to itself, and by `mesh` to others."""
-        self.leading.worker_changed(self._worker(self.device, home=True))
+    # --- the mesh ----------------------------------------------------------------------------------------------------
 
-    # --- links -------------------------------------------------------------------------------------------------------
+    def link_up(self, link: Link) -> None:
+        """There is a way to a peer."""
+        self._unlinked(link.peer)
+        self.links[link.peer] = link
+        self.keeping.linked(link.peer)
+        self._offer(link.peer)
+        self._rank()
 
-    def seek(self, peer: PeerId) -> None:
-        """Dial a peer until there is a link."""
-        if peer not in self._dialing:
-            self._dialing[peer] = REDIAL_S[0]
-            self._dial(peer)
+    def link_down(self, peer: PeerId) -> None:
+        """It has ended."""
+        self._unlinked(peer)
+        self._rank()
 
-    def _dial(self, peer: PeerId) -> None:
-        if not self.clock.lives:
+    def record_changed(self, owner: PeerId, topic: str) -> None:
+        """A peer told something of itself."""
+        if topic in (profile.MEMBER, profile.LOAD, profile.SCORE, profile.RATES):
+            self._offer(owner)
+            if topic != profile.RATES:
+                self._rank()
+
+    def load(self) -> LoadProfile:
+        """How busy this peer is."""
+        host = self.working.host
+        jobs = {(self.me, job) for job in self.leading.jobs} | host.jobs()
+        return LoadProfile(free_slots=host.free_slots, jobs=len(jobs))
+
+    def _unlinked(self, peer: PeerId) -> None:
+        if self.links.pop(peer, None) is not None:
+            self.leading.worker_left(peer)
+            self.working.leader_left(peer)
+            self.keeping.unlinked(peer)
+
+    def _offer(self, peer: PeerId) -> None:
+        """Let jobs know what a peer can do now."""
+        known = self.parts.roster.known(peer)
+        if known.member is None:
             return
-        if peer in self.links:
-            self._dialing.pop(peer, None)
-            return
-        target = self.mesh.device(peer).host
-        self.mesh.network.dial(self.device.host, target, lambda what: self._dialed(peer, what))
+        self._speeds.benchmarks[peer] = {activity: per_s for activity, (per_s, _) in known.rates.items()}
+        if peer == self.me or peer in self.links:
+            member = known.member
+            self.leading.worker_changed(
+                Worker(
+                    peer, member.name, member.slots, None, member.controllers,
+                    lambda activity: self._speeds.prior(peer, activity), peer == self.me,
+                )
+            )  # fmt: skip
 
-    def _dialed(self, peer: PeerId, what: End | DialFailure) -> None:
-        if isinstance(what, DialFailure):
-            pause = self._dialing.get(peer, REDIAL_S[0])
-            self._dialing[peer] = min(2 * pause, REDIAL_S[1])
-            self.clock.later(pause, self._dial, peer)
-        else:
-            self._dialing.pop(peer, None)
-            self._link_up(peer, what)
+    def _rank(self) -> None:
+        scores = {peer: self.parts.roster.known(peer).scores.get("score", 0.0) for peer in self.links}
+        members = [peer for peer in self.links if self.parts.roster.member(peer) is not None]
+        self.keeping.rank(sorted(members, key=lambda peer: (-scores[peer], peer)))
+
+    def tell_speed(self) -> None:
+        """Its speed is told, to itself and to others."""
+        for topic, payload in self._told_speed().items():
+            self.parts.publish(topic, payload)
+
+    def _told_speed(self) -> dict[str, bytes]:
+        device, activities = self.device, [name for name in OFFER.activities if name.startswith("Lab.")]
+        rates = [Rate(activity, "1.0.0", device.believed, "work/s", 0.0) for activity in activities]
+        return {
+            profile.SCORE: msgspec.msgpack.encode({"score": device.believed * device.slots}),
+            profile.RATES: encode_rates(rates),
+        }
+
+    # --- what the network tells --------------------------------------------------------------------------------------
+
+    def datagram_received(self, source: Host, payload: bytes) -> None:
+        """A datagram came."""
+        self.parts.datagram_received(source, payload)
 
     def stream_accepted(self, end: End) -> None:
         """Somebody dialled."""
-        self._link_up(self.mesh.device_of(end.other.host).id, end)
+        self.parts.stream_accepted(end)
+
+    def stream_received(self, end: End, payload: bytes) -> None:
+        """A connection brought something."""
+        self.parts.stream_received(end, payload)
 
     def stream_closed(self, end: End, reason: str) -> None:
-        """A link has ended."""
-        peer = self.mesh.device_of(end.other.host).id
-        if self.links.get(peer) is end:
-            self.link_down(peer)
-
-    def datagram_received(self, source: Host, payload: bytes) -> None:
-        """There are none."""
-
-    def _link_up(self, peer: PeerId, end: End) -> None:
-        if not end.open:
-            self.seek(peer)
-            return
-        self._unlinked(peer)
-        self.links[peer] = end
-        self.keeping.linked(peer)
-        self.offer(peer)
-        self._rank()
-
-    def offer(self, peer: PeerId) -> None:
-        """A peer that is linked may work for jobs led here."""
-        if peer in self.links:
-            self.leading.worker_changed(self._worker(self.mesh.device(peer)))
-
-    def link_down(self, peer: PeerId) -> None:
-        """A link has ended, or the peer is known to be dead."""
-        self._unlinked(peer)
-        self._rank()
-        if self.device.host.index < self.mesh.device(peer).host.index:
-            self.clock.later(0.05, self.seek, peer)
-
-    def _unlinked(self, peer: PeerId) -> None:
-        end = self.links.pop(peer, None)
-        if end is None:
-            return
-        end.close("silent")
-        self.leading.worker_left(peer)
-        self.working.leader_left(peer)
-        self.keeping.unlinked(peer)
-
-    def _worker(self, device: Device, *, home: bool = False) -> Worker:
-        controllers = CONTROLLERS if device.lab or not device.admits_lacking else {}
-        prior = RatePrior(device.believed, ERROR)
-        return Worker(device.id, device.name, device.slots, None, controllers, lambda _: prior, home)
-
-    def _rank(self) -> None:
-        found = [(-self.mesh.device(peer).believed, peer) for peer in self.links]
-        self.keeping.rank([peer for _, peer in sorted(found)])
+        """A connection has ended."""
+        self.parts.stream_closed(end, reason)
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
@@ -262,32 +270,32 @@ class JobsPeer:
             if len(self._letters) == 1:
                 self.clock.soon(self._deliver)
             return
-        end = self.links.get(peer)
-        if end is not None:
-            end.send(self.mesh.sent(message, buffers), 120)
+        link = self.links.get(peer)
+        if link is not None:
+            link.send(Channel.JOB, self.mesh.sent(message, buffers))
 
     def _deliver(self) -> None:
         letters, self._letters = self._letters, []
         for message, buffers in letters:
             self.received(self.me, message, buffers)
 
-    def stream_received(self, end: End, payload: bytes) -> None:
+    def _from_link(self, link: Link, payload: bytes) -> None:
         """A message came."""
-        peer = self.mesh.device_of(end.other.host).id
+        peer = link.peer
         parcel = self.mesh.arrived(payload)
         if parcel is None:
             self.misbehaved += 1
             return
-        if self.links.get(peer) is not end:
+        if self.links.get(peer) is not link:
             return
         message, buffers = parcel
         if self.device.repeats and isinstance(message, REPEATED) and self._rng.random() < REPEATS:
-            self.clock.later(self._rng.random() * REPEAT_LATE_S, self._repeat, end, peer, message, buffers)
+            self.clock.later(self._rng.random() * REPEAT_LATE_S, self._repeat, link, message, buffers)
         self.received(peer, message, buffers)
 
-    def _repeat(self, end: End, peer: PeerId, message: Letter, buffers: Sequence[Buffer]) -> None:
-        if self.links.get(peer) is end:
-            self.received(peer, message, buffers)
+    def _repeat(self, link: Link, message: Letter, buffers: Sequence[Buffer]) -> None:
+        if self.links.get(link.peer) is link:
+            self.received(link.peer, message, buffers)
 
     def received(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer]) -> None:
         """A peer said something."""

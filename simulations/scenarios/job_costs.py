@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from meshwit.peer.succession.known import Role
+from simulations.jobs.device import Device
 from simulations.jobs.mesh import JobsMesh
-from simulations.jobs.peer import Device
 from simulations.jobs.scripts import Script, plain_grid
 from simulations.scenario import Figure, Run, Scenario
 
@@ -76,6 +76,7 @@ class Long:
             simulation.run_until(lambda: self.mesh.over(self.job) is not None, simulation.now + limit_s, 0.05),
             "the job has not ended",
         )
+        run.expect(not self.mesh.gossip.false_deaths, "peers that lived undisturbed were held for dead")
         ended = watch.ended_at.get(self.job, simulation.now)
         took, ideal = ended - self.began, self.best_s(ended)
         run.sample("makespan / ideal", took / ideal)

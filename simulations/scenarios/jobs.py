@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from meshwit.gossip.members import State
 from meshwit.ids import PeerId
 from simulations.jobs.faults import CRASHES, FAULTS, Faults
 from simulations.jobs.mesh import DONE, JobsMesh
@@ -19,6 +20,9 @@ TAKES_OVER_S: Final = 20.0
 ENDS_S: Final = 90.0
 """After that all is over."""
 AGREES_S: Final = 5.0
+MEETS_S: Final = 40.0
+"""After that all that run hold each other for alive, and are linked, whatever has been: who was cut off alone seeks
+after pauses that grow."""
 PATIENCE_S: Final = 4.0
 """So long a person waits for what a command does."""
 
@@ -57,6 +61,7 @@ def play(run: Run, kinds: Sequence[str], make: Callable[[random.Random], Script]
     for kind in faults.drawn:
         run.sample(kind, 1.0)
     ends(mesh)
+    meet(mesh)
     agree(mesh)
 
 
@@ -128,6 +133,32 @@ def agree(mesh: JobsMesh) -> None:
                 mesh.watch.judge(job, f"{name} when asked", outcome)
     for peer in mesh.running.values():
         peer.check()
+
+
+def meet(mesh: JobsMesh) -> None:
+    """All that run are one mesh again."""
+    run, simulation = mesh.run, mesh.simulation
+    run.expect(
+        simulation.run_until(mesh.whole, max(simulation.now, CALM_AT_S + MEETS_S), 0.5),
+        f"they are not one mesh: {apart(mesh)}",
+    )
+    run.expect(
+        not mesh.gossip.false_deaths, f"{len(mesh.gossip.false_deaths)} that lived undisturbed were held for dead"
+    )
+
+
+def apart(mesh: JobsMesh) -> str:
+    """Who does not hold whom for alive, or is not linked to him, for people."""
+    return ", ".join(
+        f"{peer.name} to {mesh.device(other).name}: {known.state.name if known is not None else 'unknown'}, "
+        f"{'linked' if other in peer.links else 'not linked'}"
+        for peer in mesh.running.values()
+        for other in mesh.running
+        if other != peer.id
+        and (
+            (known := peer.core.members.get(other)) is None or known.state is not State.ALIVE or other not in peer.links
+        )
+    )
 
 
 TAKEOVER: Final = Scenario(

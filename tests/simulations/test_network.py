@@ -193,6 +193,16 @@ def test_a_dial_is_refused_where_nobody_listens_and_unanswered_where_nobody_is()
     assert lab.listeners[0].heard == [(0.02, "refused"), (1.0, "unreachable"), (1.0, "unreachable")]
 
 
+def test_a_dial_over_a_way_that_is_cut_is_tried_again_until_its_limit():
+    lab = Lab(conditions=STEADY)
+    cut = lab.network.cut([lab.hosts[0]], [lab.hosts[1]])
+    listener = lab.dial(limit_s=8.0)
+    lab.run(1.5)
+    lab.network.heal(cut)
+    lab.run(8)
+    assert listener.heard == [(3.04, "dialed")]
+
+
 def test_a_dial_of_a_process_that_is_gone_is_answered_to_nobody():
     lab = Lab()
     listener = lab.dial()

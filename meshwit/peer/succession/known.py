@@ -13,6 +13,7 @@ from meshwit.peer.succession.settings import GRACE_S, KNOWN_MAX, SILENCE_S, STAG
 
 RESTORED_MAX: Final = 256
 """Of the jobs found on disk when it began, a peer asks others about so many, the latest ones, though they are over."""
+_NONE: Final[frozenset[PeerId]] = frozenset()
 
 
 class Role(enum.Enum):
@@ -68,7 +69,7 @@ class Known:
         self.coming: Versions = {}
         self.followers: dict[PeerId, Follower] = {}
         self.refused: dict[PeerId, str] = {}
-        self.parted: set[PeerId] = set()
+        self.parted = _NONE
         self.wanted = 0
         self.stored = self.durable = 0
         self.unwritable = False
@@ -104,9 +105,10 @@ class Known:
 
     def takeover_due(self, me: PeerId, linked: Set[PeerId]) -> float | None:
         """When this peer, `me`, takes the job over, if nothing changes; `linked` are the peers it is connected to."""
-        if self.role is not Role.STANDING_BY or self.over is not None or me not in self.standbys:
+        if self.role is not Role.STANDING_BY or self.over is not None:
             return None
-        ahead = self.standbys[: self.standbys.index(me)]
+        # Who was appointed and had not heard of that when the leader was lost comes after those that are named.
+        ahead = self.standbys[: self.standbys.index(me)] if me in self.standbys else self.standbys
         wait = STAGGER_S * sum(peer in linked for peer in ahead)
         silent = self.heard_at + SILENCE_S + wait
         return silent if self.left_at is None else min(silent, self.left_at + GRACE_S + wait)

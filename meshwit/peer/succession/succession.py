@@ -247,7 +247,7 @@ class Succession:
                 if known.versions and known.role is not Role.LEADING:
                     self._say(peer, Have(job, counts_of(known.versions)))  # it may lack some of it
             if known.role is Role.LEADING and (known.over is None or peer in known.parted):
-                known.parted.discard(peer)
+                known.parted -= {peer}
                 self._say(peer, self._leads_of(job, known))
             elif known.versions and known.role is Role.AWARE and (known.over is None or job in self._restored):
                 self._say(peer, AskJob(job))  # it may know of a later end
@@ -261,7 +261,7 @@ class Succession:
                 known.left_at = now
                 known.led = False  # until it says so again: it may begin anew
             if known.role is Role.LEADING and known.followers.pop(peer, None) is not None:
-                known.parted.add(peer)
+                known.parted |= {peer}
                 known.standbys = tuple(each for each in known.standbys if each != peer)
                 if known.over is None:
                     self._appoint(job, known, changed=True)
@@ -373,27 +373,37 @@ class Succession:
             return
         elif said.term > known.term:
             self._led_by_other(said, known, now)
+            self._named(known, said)
+            if peer != said.term.leader and known.versions and said.term.leader in self._linked:
+                self._say(said.term.leader, AskJob(said.job))
         if peer != known.term.leader or known.role is Role.LEADING:
             return
         if said.took_over and not known.asked:  # somebody else had told who leads
             known.asked = True
             self._effects.append(do.Led(said.job, said.term, took_over=True))
         known.led = said.over is None
-        known.standbys = tuple(PeerId(each) for each in said.standbys)
+        self._named(known, said)
         known.heard_at = now
         known.left_at = None
         if not known.versions or said.over is JobState.HELD:
             known.over = said.over
             self.jobs.time(said.job)
-        if known.role is Role.STANDING_BY and self.me not in known.standbys:
-            known.role = Role.AWARE
         ended = said.over is not None and said.over is not JobState.HELD
         if ended and known.versions and known.role is Role.AWARE:  # what lies here tells the same end
             self._say(peer, Have(said.job, counts_of(known.versions), ask=True))
 
+    def _named(self, known: Known, said: Leads) -> None:
+        """These stand by."""
+        known.standbys = tuple(PeerId(each) for each in said.standbys)
+        if known.role is Role.STANDING_BY and self.me not in known.standbys:
+            known.role = Role.AWARE
+
     def _led_by_other(self, said: Leads, known: Known, now: float) -> None:
         if known.role is Role.LEADING:
             self._effects.append(do.StepDown(said.job, said.term))
+            for each in known.standbys:  # the other leader may not know that they stood by
+                if each in self._linked:
+                    self._say(each, said)
             known.followers = {}
             known.role = Role.AWARE
             known.versions[known.term.log] = known.stored  # what the disk did not take goes with the leadership

@@ -38,6 +38,37 @@ def test_two_that_ended_a_job_apart_tell_each_other_when_they_meet():
     assert world["a"].stepped_down == [("job", Term(2, 1, B))]
 
 
+def test_peers_that_came_to_stand_by_for_the_lower_leader_learn_of_the_higher_one():
+    """The higher one knows nothing of them: it tells those alone that it had lost."""
+    world = World("a", "b", "c", "d", "e")
+    world.lead("a", standbys=2)
+    world.write("a", 3)
+    world.cut(*((one, other) for one in "ade" for other in "bc"))
+    world.run(4.0)
+    assert world["a"].core.jobs["job"].standbys == ("d", "e")
+    world.write("a", 9, over=JobState.COMPLETED)
+    world.write("b", 7, over=JobState.COMPLETED)
+    world.heal()
+    world.run(1.0)
+    for name in "abcde":
+        assert world[name].core.jobs["job"].term == Term(2, 1, B), name
+        assert world[name].disk["job"][2, B] == 7, name
+    assert world.leaders() == ["b"]
+
+
+def test_who_was_appointed_and_had_not_heard_it_when_the_leader_was_lost_leads_on_after_all_others():
+    """It has the history; and nobody else may."""
+    late = Succession(PeerId("c"))
+    late.linked(A, 0.0)
+    late.may_stand_by(A, "job", Term(1, 0, A), 0.0)
+    late.standing_by("job", Term(1, 0, A), {(1, A): 1}, 0.0)
+    assert late.jobs["job"].standbys == ()
+    late.unlinked(A, 1.0)
+    due = late.next_deadline()
+    assert due is not None
+    assert [each for each in late.tick(due) if isinstance(each, do.TakeOver)]
+
+
 def test_what_an_earlier_leader_ended_does_not_end_it_for_standbys_of_a_later_one():
     standby = Succession(PeerId("c"))
     standby.linked(B, 0.0)

@@ -1,0 +1,44 @@
+"""A simulated device: what of a peer outlives its process."""
+
+from __future__ import annotations
+
+from meshwit.ids import PeerId
+from simulations.hosts import Host
+from simulations.jobs.disk import SimulatedDisk
+
+
+class Device:
+    """See the module.
+
+    Attributes:
+        believed: the speed that it tells, which may be wrong.
+        lab: it has the controller; `admits_lacking`, if not, it says so.
+        willing: it stands by.
+        repeats: messages come to it twice, and late.
+        garbled: it has sent what no peer sends, and may be told of.
+        offset: of its clock.
+        book: the peers whose addresses it remembers, those heard last at the end.
+    """
+
+    def __init__(self, id: PeerId, host: Host, slots: int, speed: float) -> None:
+        self.id = id
+        self.host = host
+        self.slots = slots
+        self.speed = speed
+        self.believed = speed
+        self.lab = self.admits_lacking = self.willing = True
+        self.repeats = self.garbled = False
+        self.offset = 0.0
+        self.starts = 0
+        self.disk = SimulatedDisk()
+        self.book: dict[PeerId, None] = {}
+
+    @property
+    def name(self) -> str:
+        """As in the trace."""
+        return self.host.name
+
+    def heard(self, peer: PeerId) -> None:
+        """Where a peer is was told, or found."""
+        self.book.pop(peer, None)
+        self.book[peer] = None
