@@ -39,6 +39,7 @@ SHARED_MAY = {"meshwit.lang.control", *SHARED}
 CORES = ("meshwit/lang", "meshwit/peer/job", "meshwit/peer/sched", "meshwit/gossip")
 CORE_MODULES = (
     "meshwit/peer/exec/pool_core.py",
+    "meshwit/peer/exec/pool_deaths.py",
     "meshwit/peer/exec/pool_ledger.py",
     "meshwit/peer/exec/pool_effects.py",
     *(
@@ -47,11 +48,12 @@ CORE_MODULES = (
             "messages", "effects", "manifest", "settings", "sources", "picking", "fetching", "giving", "exchange",
         )
     ),
+    "meshwit/peer/device/messages.py",
     *(
         f"meshwit/peer/work/{name}.py"
         for name in (
-            "messages", "effects", "host", "hosted", "retained", "orphans", "inheriting", "sharing", "speeds",
-            "lengths", "planning", "transfer",
+            "messages", "effects", "host", "hosted", "awaited", "granting", "retained", "orphans", "inheriting",
+            "sharing", "speeds", "lengths", "planning", "transfer",
         )
     ),
     *(

@@ -86,7 +86,7 @@ def measure(tmp_path, *names):
                     found.append(await measure_activity(pool, REGISTRY, name, "1.0", numbers))
                 except RateError as reason:
                     found.append(str(reason))
-            assert not pool._programs
+            assert not pool._outbox.programs
             pool._core.check()
         return found
 
@@ -123,12 +123,12 @@ def test_a_measurement_that_is_cancelled_leaves_nothing(tmp_path):
     async def main():
         async with asyncio.timeout(60), benchmark_pool(REGISTRY, tmp_path) as pool:
             task = asyncio.create_task(measure_activity(pool, REGISTRY, "Timed.Work", "1.0", itertools.count(1)))
-            while not pool._programs:
+            while not pool._outbox.programs:
                 await asyncio.sleep(0.001)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert not pool._programs
+            assert not pool._outbox.programs
             pool._core.check()
 
     asyncio.run(main())

@@ -11,11 +11,9 @@ import itertools
 import os
 import shutil
 import sys
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, assert_never
@@ -28,6 +26,7 @@ from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.events import Lane
 from meshwit.peer.exec import pool_effects as do
 from meshwit.peer.exec.batches import Batch, BatchResults, OnResults, OnStarted, OpenBatch
+from meshwit.peer.exec.crew import Crew
 from meshwit.peer.exec.directories import make_directory, memory_root
 from meshwit.peer.exec.exit_causes import exit_cause
 from meshwit.peer.exec.frames import FrameError
@@ -45,8 +44,8 @@ from meshwit.peer.exec.messages import (
     read_from_worker,
 )
 from meshwit.peer.exec.outbox import Outbox
-from meshwit.peer.exec.pool_core import KILLS_MAX, PoolCore
-from meshwit.peer.exec.process_trees import ProcessTrees
+from meshwit.peer.exec.pool_core import PoolCore
+from meshwit.peer.exec.pool_deaths import KILLS_MAX, Death
 from meshwit.peer.exec.progress import Progress
 from meshwit.peer.exec.segments import SegmentError, Segments, segments_max
 from meshwit.peer.exec.shielded import shielded
@@ -54,7 +53,6 @@ from meshwit.peer.exec.worker_process import GRACE_S, WorkerProcess
 
 MEMORY_SHARE_MAX: Final = 0.9
 """Of the usable memory, for a task without a limit of its own: it should fail before the system kills at random."""
-_END_S: Final = 10.0  # no longer is waited for a process that the system cannot end
 SEGMENT_SHARE: Final = 0.25
 """Of the usable memory, for segments of the pool, and again of its workers; beyond, buffers go through the pipes."""
 
@@ -97,16 +95,13 @@ class WorkerPool:
         self._memory_max_bytes = memory_max_bytes or int(usable * MEMORY_SHARE_MAX)
         self._segments_bytes_max = segments_bytes_max or int(usable * SEGMENT_SHARE)
         self._root = directory or memory_root()
-        self._pipe_threads = pipe_threads
         self._config: dict[str, Any] = {"loader": loader, "codec": codec_factory, "codec_setup": codec_setup}
-        self._workers: list[WorkerProcess | None] = [None] * self.size
+        self._crew = Crew(self.size, self._frame, self._exited, pipe_threads=pipe_threads)
         self._worked: list[tuple[int, float]] = [(0, 0.0)] * self.size
-        self._names = itertools.count(1)
         self._open: dict[int, OpenBatch] = {}
         self._settling: dict[int, asyncio.Future[None]] = {}
         self._effects: deque[do.Effect] = deque()
         self._performing = False
-        self._trees = ProcessTrees()
         self._poll_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -121,15 +116,15 @@ class WorkerPool:
         self._remove_directory = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
         count_max = segments_max()
         self._segments = Segments(self._directory, "pool", self._segments_bytes_max, count_max)
-        self._outbox = Outbox(self._workers, self._segments)
-        self._programs = self._outbox.programs
-        self._config |= {
+        self._outbox = Outbox(self._crew.workers, self._segments)
+        config = self._config | {
             "path": [path or os.getcwd() for path in sys.path],
             "python_path": os.environ.get("PYTHONPATH"),
             "segments": str(self._directory),
             "segments_bytes_max": self._segments_bytes_max // self.size,
             "segments_count_max": max(4, count_max // self.size),
         }
+        self._crew.open(self._directory, config)
         return self
 
     async def __aexit__(
@@ -140,7 +135,7 @@ class WorkerPool:
         for timer in (self._poll_timer, self._tick_timer):
             if timer is not None:
                 timer.cancel()
-        for slot, worker in enumerate(self._workers):
+        for slot, worker in enumerate(self._crew.workers):
             if worker is not None:
                 busy = not self._core.is_idle(slot)
                 if not busy:
@@ -149,9 +144,7 @@ class WorkerPool:
         await shielded(self._all_ended())
 
     async def _all_ended(self) -> None:
-        give_up = self._loop.time() + _END_S
-        while any(worker is not None for worker in self._workers) and self._loop.time() < give_up:
-            await asyncio.sleep(0.002)
+        await self._crew.all_ended()
         for batch_id in list(self._settling):
             self._settle(batch_id)
         self._segments.close()
@@ -245,7 +238,7 @@ class WorkerPool:
     def lanes(self, activity_of: Callable[[int], str]) -> list[Lane]:
         """Return what each worker process does; ``activity_of`` names what a step applies."""
         lanes = []
-        for slot, worker in enumerate(self._workers):
+        for slot, worker in enumerate(self._crew.workers):
             run = None if worker is None else self._core.running(slot)
             record = None if run is None else self._open.get(run.batch_id)
             at = None if worker is None else worker.progress()
@@ -319,24 +312,15 @@ class WorkerPool:
             case _:
                 assert_never(said)
 
-    def _exited(self, slot: int, worker: WorkerProcess) -> None:
-        at = worker.progress()
-        self._workers[slot] = None
+    def _exited(self, slot: int, worker: WorkerProcess, at: Progress) -> None:
         self._segments.gone(worker.name)
         if self._closing:
             return
         cause, run = exit_cause(worker.returncode), self._core.running(slot)
         if run is not None and self.on_death is not None:
             self.on_death(slot, cause, run.step_id)
-        effects = self._core.exited(
-            slot,
-            cause,
-            self._loop.time(),
-            serial=at.serial,
-            position=at.position,
-            loading_step=at.loading_step,
-            detail=worker.printed(),
-        )
+        death = Death(cause, worker.printed(), at.serial, at.position, at.loading_step)
+        effects = self._core.exited(slot, death, self._loop.time())
         self._perform(effects)
 
     # Performing
@@ -398,7 +382,7 @@ class WorkerPool:
             case do.Spawn(slot):
                 self._spawn(slot)
             case do.Kill(slot):
-                worker = self._workers[slot]
+                worker = self._crew.workers[slot]
                 if worker is not None:
                     worker.kill()
             case do.StopWorker(slot):
@@ -424,18 +408,10 @@ class WorkerPool:
             settled.set_result(None)
 
     def _spawn(self, slot: int) -> None:
-        name = f"w{next(self._names)}"
         try:
-            self._workers[slot] = WorkerProcess(
-                {**self._config, "segments_name": name},
-                self._directory,
-                name,
-                partial(self._frame, slot),
-                partial(self._exited, slot),
-                pipe_threads=self._pipe_threads,
-            )
+            self._crew.spawn(slot)
         except OSError as error:
-            self._effects.extend(self._core.exited(slot, str(error), self._loop.time()))
+            self._effects.extend(self._core.exited(slot, Death(str(error)), self._loop.time()))
 
     def _send_prepare(self, slot: int, step_id: int) -> None:
         try:
@@ -475,17 +451,7 @@ class WorkerPool:
 
     def _poll(self) -> None:
         self._poll_timer = None
-        seen: list[tuple[int, int, Progress]] = []
-        for slot, worker in enumerate(self._workers):
-            if worker is not None:
-                worker.look()
-                at = worker.progress() if self._workers[slot] is worker else None
-                if at is not None and at.serial:
-                    seen.append((slot, worker.pid, at))
-        memory = self._trees.memory_bytes(pid for _, pid, _ in seen)
-        now_ns = time.perf_counter_ns()
         effects: list[do.Effect] = []
-        for slot, pid, at in seen:
-            ran_s = (now_ns - at.started_ns) * 1e-9
-            effects += self._core.observed(slot, at.serial, at.position, ran_s, memory.get(pid, 0), self._loop.time())
+        for seen in self._crew.look():
+            effects += self._core.observed(*seen, self._loop.time())
         self._perform(effects)

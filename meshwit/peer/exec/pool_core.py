@@ -7,9 +7,8 @@ running, one prefetched, so that it never waits for the pool. A run is some posi
                          |                  |                                             ^
                          +------------------+-------------------- exited -----------------+
 
-A worker that dies costs the task at fault one kill and a retry, alone; two kills set it aside. Tasks that had not run,
-or whose results had not been sent, go back to the front of the queue without a charge; limits are final at once.
-A slot that has nothing to do takes the prefetched run of another.
+Where everything is stands in `pool_ledger`, what the death of a worker costs in `pool_deaths`. A slot that has nothing
+to do takes the prefetched run of another.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from meshwit.peer.exec.messages import TaskFailure
+from meshwit.peer.exec.pool_deaths import KILLS_MAX, Death, Deaths
 from meshwit.peer.exec.pool_effects import (
     Effect,
     Kill,
@@ -32,16 +32,10 @@ from meshwit.peer.exec.pool_effects import (
 )
 from meshwit.peer.exec.pool_ledger import BatchRecord, Ledger, Recalling, RunRecord, Slot, SlotState, Step, Verdict
 
-KILLS_MAX: Final = 2
-"""A task that kills this many workers is set aside."""
-LOAD_DEATHS_MAX: Final = 2
-"""A step whose loading kills this many workers fails."""
-START_FAILURES_MAX: Final = 3
-"""Workers that end before they are ready, in a row, until all that waits fails with their stderr."""
-BARREN_DEATHS_FREE: Final = 6
-"""Deaths in a row without a single result between them, before new workers are delayed."""
-BACKOFF_S: Final = 0.1
-BACKOFF_MAX_S: Final = 5.0
+QUEUE_MAX_PER_SLOT: Final = 4
+"""Batches that may wait, for each slot: twice what `PoolCore.wants_more` asks for."""
+START_TIMEOUT_S: Final = 60.0
+"""A worker that is not ready by then is killed."""
 FLUSH_AFTER_S: Final = 0.05
 """A task that runs longer has the results before it sent ahead."""
 KILL_AFTER_S: Final = 1.0
@@ -58,19 +52,14 @@ class PoolFullError(RuntimeError):
 class PoolCore:
     """The state of a pool; every method takes what happened and returns what is to be done, in order."""
 
-    def __init__(
-        self, size: int, *, idle_s: float = 60.0, start_timeout_s: float = 60.0, queue_max: int | None = None
-    ) -> None:
+    def __init__(self, size: int, *, idle_s: float = 60.0) -> None:
         if size < 1:
             raise ValueError(f"a pool needs at least one slot, not {size}")
         self.size: Final = size
         self._idle_s = idle_s
-        self._start_timeout_s = start_timeout_s
-        self._queue_max = 2 * size if queue_max is None else queue_max
         self._ledger = Ledger(size)
         self._slots = self._ledger.slots
-        self._start_failures = 0
-        self._barren_deaths = 0
+        self._deaths = Deaths(self._ledger)
 
     # What the job layer wants
 
@@ -102,7 +91,7 @@ class PoolCore:
             raise ValueError(f"batch {batch_id} is open already")
         if not positions:
             raise ValueError(f"batch {batch_id} is empty")
-        if len(ledger.pending) >= self._queue_max + 2 * self.size:
+        if len(ledger.pending) >= QUEUE_MAX_PER_SLOT * self.size:
             raise PoolFullError(f"{len(ledger.pending)} batches wait already; submit when wants_more() says so")
         ledger.batches[batch_id] = BatchRecord(step_id, len(positions))
         ledger.pending.append(ledger.new_run(step_id, batch_id, positions))
@@ -188,7 +177,7 @@ class PoolCore:
         effects: list[Effect] = []
         if slot.state is SlotState.STARTING:
             slot.state, slot.since = SlotState.READY, now
-            self._start_failures = 0
+            self._deaths.started()
             self._dispatch(now, effects)
             if slot.running is None:
                 self._steal(effects)
@@ -202,7 +191,7 @@ class PoolCore:
         if run is None or run.serial != serial or first != run.done or first + count > run.stop:
             return effects
         if count:
-            self._barren_deaths = 0
+            self._deaths.answered()
             self._ledger.delivered(run, count, slot_index, effects)
         if finished:
             self._next(slot, effects)
@@ -272,28 +261,8 @@ class PoolCore:
         self._kill(slot, now, effects)
         return effects
 
-    def exited(
-        self,
-        slot_index: int,
-        cause: str,
-        now: float,
-        *,
-        serial: int = 0,
-        position: int = 0,
-        loading_step: int | None = None,
-        detail: str = "",
-    ) -> list[Effect]:
-        """A worker process is gone, all that it sent having been handed in before.
-
-        Args:
-            slot_index: which.
-            cause: in words, "killed by SIGSEGV".
-            now: monotonic seconds.
-            serial: of the run it was at, 0 for none; from the progress page, as are the next two.
-            position: the one it was at.
-            loading_step: whose program it was loading.
-            detail: the tail of what it printed.
-        """
+    def exited(self, slot_index: int, death: Death, now: float) -> list[Effect]:
+        """A worker process is gone, all that it sent having been handed in before."""
         slot = self._slots[slot_index]
         state, running, queued, verdict, blameless = slot.state, slot.running, slot.queued, slot.verdict, slot.blameless
         slot.state, slot.since = SlotState.EMPTY, now
@@ -304,26 +273,13 @@ class PoolCore:
         if queued is not None:
             self._ledger.put_back(queued, queued.rest(), effects)
         if state is SlotState.STARTING:
-            self._start_failed(slot, cause, detail, now, effects)
+            self._deaths.starting(slot, death, now, effects)
         elif running is not None and blameless:
             self._ledger.put_back(running, running.rest(), effects)
         elif running is not None and verdict is not None:
-            self._convict(slot, running, verdict, effects)
+            self._deaths.over_limit(slot, running, verdict, effects)
         elif running is not None:
-            self._barren_deaths += 1
-            excess = self._barren_deaths - BARREN_DEATHS_FREE
-            if excess > 0:
-                slot.not_before = now + min(BACKOFF_S * 2.0 ** min(excess, 10), BACKOFF_MAX_S)
-            if serial == running.serial:
-                # It may have answered for the task it was at. Charging the next one then bounds what workers that
-                # die between tasks can cost.
-                self._charge(slot, running, max(position, running.done), cause, detail, effects)
-            elif loading_step == running.step_id:
-                self._load_died(slot, running, cause, detail, effects)
-            elif excess > 0:
-                self._charge(slot, running, running.done, cause, detail, effects)
-            else:  # the worker was dead before the run reached it
-                self._ledger.put_back(running, running.rest(), effects)
+            self._deaths.running(slot, running, death, now, effects)
         self._dispatch(now, effects)
         return effects
 
@@ -331,7 +287,7 @@ class PoolCore:
         """Time has passed: idle workers end, slow starters are killed, delayed ones start."""
         effects: list[Effect] = []
         for slot in self._slots:
-            if slot.state is SlotState.STARTING and now >= slot.since + self._start_timeout_s:
+            if slot.state is SlotState.STARTING and now >= slot.since + START_TIMEOUT_S:
                 slot.since = now
                 effects.append(Kill(slot.index))
             elif slot.state is SlotState.READY and slot.running is None and now >= slot.since + self._idle_s:
@@ -348,7 +304,7 @@ class PoolCore:
             if slot.state is SlotState.EMPTY and len(self._ledger.pending) > starting:
                 times.append(slot.not_before)
             elif slot.state is SlotState.STARTING:
-                times.append(slot.since + self._start_timeout_s)
+                times.append(slot.since + START_TIMEOUT_S)
             elif slot.state is SlotState.READY and slot.running is None:
                 times.append(slot.since + self._idle_s)
         return min(times, default=None)
@@ -426,57 +382,6 @@ class PoolCore:
             if slot.queued is not None and slot.queued.recalling is Recalling.NO:
                 self._recall(slot, slot.queued, effects)
                 return
-
-    def _convict(self, slot: Slot, run: RunRecord, verdict: Verdict, effects: list[Effect]) -> None:
-        """A worker killed over a limit is gone; the task may have ended just before."""
-        if verdict.serial == run.serial and run.done <= verdict.position < run.stop:
-            culprit = run.positions[verdict.position]
-            self._ledger.put_back(run, [p for p in run.rest() if p != culprit], effects)
-            self._ledger.fail(run.batch_id, (culprit,), verdict.failure, slot.index, effects)
-        else:
-            self._ledger.put_back(run, run.rest(), effects)
-
-    def _charge(
-        self, slot: Slot, run: RunRecord, at_fault: int, cause: str, detail: str, effects: list[Effect]
-    ) -> None:
-        """A worker died of the task at that position of its run, as far as can be known."""
-        batch = self._ledger.batches.get(run.batch_id)
-        if batch is None or not run.done <= at_fault < run.stop or run.positions[at_fault] in batch.dropped:
-            self._ledger.put_back(run, run.rest(), effects)
-            return
-        culprit = run.positions[at_fault]
-        kills = batch.kills[culprit] = batch.kills.get(culprit, 0) + 1
-        self._ledger.put_back(run, [p for p in run.rest() if p != culprit], effects)
-        step = self._ledger.steps.get(run.step_id)
-        if kills >= (KILLS_MAX if step is None else step.kills_max):
-            times = "" if kills == 1 else f" {kills} times"
-            failure = TaskFailure("killed", "", f"its worker process ended{times}: {cause}", detail)
-            self._ledger.fail(run.batch_id, (culprit,), failure, slot.index, effects)
-        else:
-            self._ledger.pending.appendleft(self._ledger.new_run(run.step_id, run.batch_id, (culprit,)))
-
-    def _load_died(self, slot: Slot, run: RunRecord, cause: str, detail: str, effects: list[Effect]) -> None:
-        step = self._ledger.steps.get(run.step_id)
-        if step is None:
-            return
-        step.load_deaths += 1
-        self._ledger.put_back(run, run.rest(), effects)
-        if step.load_deaths >= LOAD_DEATHS_MAX:
-            failure = TaskFailure("unloadable", "", f"loading it ends the worker process: {cause}", detail)
-            self._fail_pending(run.step_id, failure, slot.index, effects)
-
-    def _start_failed(self, slot: Slot, cause: str, detail: str, now: float, effects: list[Effect]) -> None:
-        self._start_failures += 1
-        slot.not_before = now + min(BACKOFF_S * 2.0 ** min(self._start_failures, 10), BACKOFF_MAX_S)
-        if self._start_failures >= START_FAILURES_MAX:
-            failure = TaskFailure("unstartable", "", f"worker processes do not start: {cause}", detail)
-            self._fail_pending(None, failure, slot.index, effects)
-
-    def _fail_pending(self, step_id: int | None, failure: TaskFailure, slot: int, effects: list[Effect]) -> None:
-        ledger = self._ledger
-        for run in [run for run in ledger.pending if step_id is None or run.step_id == step_id]:
-            ledger.pending.remove(run)
-            ledger.fail(run.batch_id, run.rest(), failure, slot, effects)
 
     def _kill(self, slot: Slot, now: float, effects: list[Effect], *, blameless: bool = False) -> None:
         if slot.state is SlotState.READY:

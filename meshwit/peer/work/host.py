@@ -2,7 +2,7 @@
 
 Each step that a leader opens here has a queue. A batch leaves it when the blobs that it needs are here, the pool has
 room and no activity that wants the device for itself is in the way; of several steps the one of highest priority, then
-the one that uses least of the slots that it was granted (`sharing`). A leader hears of its slots whenever they change,
+the one that uses least of the slots that it was granted (`granting`). A leader hears of its slots whenever they change,
 and gives no more batches than fit; what it gives beyond waits here. So a peer is never overbooked, however many lead.
 
 A step that is kept (`Open.epoch`) goes on without its leader (`orphans`), and its results are held until they outlive
@@ -24,7 +24,9 @@ import msgspec
 
 from meshwit.codec import Buffer
 from meshwit.ids import PeerId
-from meshwit.peer.work.effects import Effect, End, Fetch, Forget, Prepare, Recall, Say, Submit
+from meshwit.peer.work.awaited import AwaitedBlobs
+from meshwit.peer.work.effects import Effect, End, Forget, Prepare, Recall, Say, Submit
+from meshwit.peer.work.granting import Granting, idle
 from meshwit.peer.work.hosted import JOB_CHARS_MAX, HostedStep, Running, Term, Waiting, keeps, next_step, same_call
 from meshwit.peer.work.inheriting import begun_of, gone_since, keep_adopted, may_adopt, said_since, told_of
 from meshwit.peer.work.messages import (
@@ -35,7 +37,6 @@ from meshwit.peer.work.messages import (
     Done,
     Durable,
     GivenBack,
-    Granted,
     Open,
     Refused,
     Unwanted,
@@ -43,16 +44,11 @@ from meshwit.peer.work.messages import (
 )
 from meshwit.peer.work.orphans import Orphans
 from meshwit.peer.work.retained import Retained
-from meshwit.peer.work.sharing import Claim, shared_out
 
 STEPS_MAX: Final = 1024
 """Of one leader at a time."""
 QUEUE_MAX: Final = 65_536
 """Batches of one step that wait: by the rules two for each slot; Balanced gives all at once."""
-TURN_S: Final = 1.0
-"""Where there are more steps than slots, the turn goes round so often: shorter costs messages, longer makes wait."""
-IDLE_S: Final = 0.25
-"""A step that has had nothing here for so long keeps no slots from others."""
 
 
 class TaskHost:
@@ -63,22 +59,20 @@ class TaskHost:
         slots: tasks at the same time.
 
     Attributes:
+        granting: who may use how many of the slots.
         retained: results that whoever takes a job over is told.
     """
 
     def __init__(self, me: PeerId, slots: int) -> None:
         self.me = me
-        self.slots = slots
-        self.resting = False
+        self.granting = Granting(me, slots, self._all)
         self._numbers = itertools.count(1)
         self._steps: dict[tuple[PeerId, int], HostedStep] = {}
         self._by_number: dict[int, HostedStep] = {}
         self._batches: dict[int, HostedStep] = {}
         self._orphans = Orphans()
         self.retained = Retained()
-        self._fetching: dict[int, tuple[HostedStep, Waiting | None]] = {}
-        self._turn = 0
-        self._turned_at = 0.0
+        self._fetching = AwaitedBlobs(self._numbers)
         self._effects: list[Effect] = []
 
     # --- what leaders say --------------------------------------------------------------------------------------
@@ -105,11 +99,10 @@ class TaskHost:
         waiting = Waiting(next(self._numbers), batch, buffers)
         step.queue.append(waiting)
         if batch.blobs:
-            waiting.missing = True
-            self._fetch(step, waiting, batch.blobs, batch.holders)
-        idle = now - step.active_at > IDLE_S
+            self._effects.append(self._fetching.fetch(step, waiting, batch.blobs, batch.holders))
+        was_idle = idle(step, now)
         step.active_at = now
-        if idle:
+        if was_idle:
             self._share(now)
         return self._taken()
 
@@ -209,9 +202,10 @@ class TaskHost:
 
     def fetched(self, key: int, why: str, now: float) -> list[Effect]:
         """Blobs are here; or they cannot be had, and why."""
-        step, waiting = self._fetching.pop(key, (None, None))
-        if step is None or step.number not in self._by_number:
+        found = self._fetching.ended(key)
+        if found is None or found[0].number not in self._by_number:
             return []
+        step, waiting = found
         if why and step.orphaned_at is not None and waiting is not None:
             step.queue = deque(each for each in step.queue if each is not waiting)
             return []
@@ -226,7 +220,7 @@ class TaskHost:
     def next_batches(self, room: int) -> list[Effect]:
         """Batches for a pool that has room for so many more."""
         while room > 0:
-            step = next_step(list(self._all()), self._rests_for)
+            step = next_step(list(self._all()), self.granting.rests_for)
             if step is None:
                 break
             waiting = next(each for each in step.queue if not each.missing)
@@ -247,11 +241,6 @@ class TaskHost:
         if step.orphaned_at is not None or not batch.wanted:
             return []
         return [Say(step.leader, Begun(step.opened.step, [batch.number]))]
-
-    def owner(self, number: int) -> tuple[PeerId, int] | None:
-        """The leader of a batch of the pool, and its step there; None also if it has none."""
-        step = self._batches.get(number)
-        return None if step is None or step.orphaned_at is not None else (step.leader, step.opened.step)
 
     def number_of(self, number: int) -> int:
         """The number here of the step that a batch is of; 0 for none."""
@@ -302,16 +291,14 @@ class TaskHost:
 
     def rest(self, resting: bool, now: float) -> list[Effect]:
         """The owner lets the device work for others, or no more."""
-        if resting != self.resting:
-            self.resting = resting
+        if resting != self.granting.resting:
+            self.granting.resting = resting
             self._share(now)
         return self._taken()
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed."""
-        if now - self._turned_at >= TURN_S:
-            self._turned_at = now
-            self._turn += 1
+        self.granting.turn(now)
         for orphan in self._orphans.take_due(now):
             self._end(orphan, cancel=orphan.busy)
         self._share(now)
@@ -324,13 +311,13 @@ class TaskHost:
     @property
     def unserved(self) -> bool:
         """Whether a step waits for its turn for slots, or has no leader: time must pass here, though nothing runs."""
-        waits = any(step.granted <= 0 and not self._rests_for(step) for step in self._steps.values())
+        waits = any(step.granted <= 0 and not self.granting.rests_for(step) for step in self._steps.values())
         return waits or len(self._orphans) > 0
 
     @property
     def free_slots(self) -> int:
         """Slots that nobody uses."""
-        return max(0, self.slots - sum(min(len(step.running), step.slots_max) for step in self._all()))
+        return self.granting.free
 
     def jobs(self) -> set[tuple[PeerId, str]]:
         """The jobs that have steps here."""
@@ -403,8 +390,7 @@ class TaskHost:
         self._by_number[step.number] = step
         self._effects.append(Prepare(step.number, leader, opened, buffers))
         if opened.needed:
-            step.missing = True
-            self._fetch(step, None, opened.needed, opened.holders)
+            self._effects.append(self._fetching.fetch(step, None, opened.needed, opened.holders))
         return step
 
     def _adopt(self, step: HostedStep, leader: PeerId, opened: Open, buffers: Sequence[Buffer], now: float) -> None:
@@ -422,33 +408,12 @@ class TaskHost:
             self._effects.append(Prepare(step.number, leader, opened, buffers))
             step.missing = bool(needed)
         self._effects += unwanted  # after the step is known: the pool may want more at once
-        self._fetch_anew(step, needed)
-
-    def _fetch_anew(self, step: HostedStep, needed: Sequence[tuple[str, int]]) -> None:
-        """What is being fetched may be asked of a leader that is gone."""
-        holders = step.opened.holders
-        for key in [key for key, (each, _) in self._fetching.items() if each is step]:
-            del self._fetching[key]
-        if step.missing:
-            self._fetch(step, None, needed, holders)
-        for waiting in step.queue:
-            if waiting.missing:
-                self._fetch(step, waiting, waiting.batch.blobs, [*waiting.batch.holders, *holders])
+        self._effects += self._fetching.fetch_anew(step, needed)
 
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _all(self) -> Iterable[HostedStep]:
         return itertools.chain(self._steps.values(), self._orphans)
-
-    def _rests_for(self, step: HostedStep) -> bool:
-        return self.resting and step.leader != self.me
-
-    def _fetch(
-        self, step: HostedStep, waiting: Waiting | None, blobs: Sequence[tuple[str, int]], holders: list[str]
-    ) -> None:
-        key = next(self._numbers)
-        self._fetching[key] = (step, waiting)
-        self._effects.append(Fetch(key, blobs, [PeerId(each) for each in (*holders, step.leader)]))
 
     def _drop(self, step: HostedStep, *, cancel: bool, replace: bool = False) -> None:
         if step.orphaned_at is None:
@@ -465,24 +430,7 @@ class TaskHost:
             self._effects.append(End(number, cancel, cancel and replace))
 
     def _share(self, now: float) -> None:
-        """Share the slots out anew, and tell each leader whose number changed."""
-        claims = {
-            step.number: Claim((step.leader, step.opened.job), step.opened.priority, step.slots_max)
-            for step in self._all()
-            # One without slots is given nothing for that very reason: it has its turn, to show whether it wants any.
-            if (step.queue or step.running or step.granted <= 0 or now - step.active_at <= IDLE_S)
-            and not self._rests_for(step)
-        }
-        granted = shared_out(self.slots, claims, self._turn)
-        for step in self._all():
-            # A step that rests here keeps no slot from others; its leader may go on believing in its own.
-            slots = granted.get(step.number, 0 if self._rests_for(step) else step.granted)
-            if step.number in claims or slots == 0:
-                if slots != step.granted and step.orphaned_at is None:
-                    self._effects.append(Say(step.leader, Granted(step.opened.step, slots)))
-                if step.granted <= 0 < slots:
-                    step.active_at = now
-                step.granted = slots
+        self._effects += self.granting.share(now)
 
     def _taken(self) -> list[Effect]:
         effects, self._effects = self._effects, []

@@ -87,7 +87,7 @@ def drive(program, items, batch_size=None, size=2, limits=None, **options):
         async with Driver(size, **options) as driver:
             directory = driver.pool._directory
             outcome = await driver.run(program, items, batch_size, **(limits or {}))
-            pids = [worker.pid for worker in driver.pool._workers if worker is not None]
+            pids = [worker.pid for worker in driver.pool._crew.workers if worker is not None]
         assert not directory.exists()
         assert not any(alive(pid) for pid in pids)
         return outcome

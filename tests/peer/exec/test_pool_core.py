@@ -7,7 +7,14 @@ import random
 import pytest
 
 from meshwit.peer.exec.messages import TaskFailure
-from meshwit.peer.exec.pool_core import BARREN_DEATHS_FREE, KILL_AFTER_S, START_FAILURES_MAX, PoolCore, PoolFullError
+from meshwit.peer.exec.pool_core import (
+    KILL_AFTER_S,
+    QUEUE_MAX_PER_SLOT,
+    START_TIMEOUT_S,
+    PoolCore,
+    PoolFullError,
+)
+from meshwit.peer.exec.pool_deaths import BARREN_DEATHS_FREE, START_FAILURES_MAX, Death
 from meshwit.peer.exec.pool_effects import (
     Deliver,
     Fail,
@@ -42,6 +49,9 @@ class Dialogue:
             return self.heard(getattr(self.core, name)(*args, **kwargs))
 
         return say
+
+    def exited(self, slot, cause, **death):
+        return self.heard(self.core.exited(slot, Death(cause, **death), self.now))
 
     def submit(self, batch, size, step=1):
         return self.heard(self.core.submit(step, batch, range(size), self.now))
@@ -96,11 +106,12 @@ def test_how_much_is_wanted():
 
 
 def test_queue_is_bounded():
-    pool = Dialogue(1, queue_max=1).running()
-    for batch in range(10, 14):
+    pool = Dialogue(1).running()
+    pool.submit(9, 1)  # prefetched
+    for batch in range(10, 10 + QUEUE_MAX_PER_SLOT):
         pool.submit(batch, 1)
     with pytest.raises(PoolFullError):
-        pool.submit(14, 1)
+        pool.submit(20, 1)
 
 
 def test_wrong_calls():
@@ -438,10 +449,10 @@ def test_workers_that_cannot_start():
 
 
 def test_slow_start_is_killed():
-    pool = Dialogue(start_timeout_s=5.0)
+    pool = Dialogue()
     pool.submit(1, 2)
-    assert pool.core.next_deadline() == 5.0
-    pool.now = 5.0
+    assert pool.core.next_deadline() == START_TIMEOUT_S
+    pool.now = START_TIMEOUT_S
     assert pool.tick() == [Kill(0)]
 
 
@@ -571,7 +582,7 @@ class World:
             )
             del self.workers[slot]
             self.ending.discard(slot)
-            self.do(self.core.exited(slot, "killed", self.now, serial=serial, position=position))
+            self.do(self.core.exited(slot, Death("killed", serial=serial, position=position), self.now))
         elif state == "starting":
             self.workers[slot] = []
             self.do(self.core.ready(slot, self.now))

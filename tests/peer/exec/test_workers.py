@@ -148,7 +148,7 @@ def test_workers_killed_from_outside_lose_nothing():
             _, done = driver.start(1, [0.004] * 100, outcome)
             for enough in (10, 40, 70):
                 await until(lambda enough=enough: len(outcome.values) > enough)
-                for worker in [each for each in driver.pool._workers if each is not None]:
+                for worker in [each for each in driver.pool._crew.workers if each is not None]:
                     os.kill(worker.pid, signal.SIGKILL)
             await done
             assert len(outcome.values) == 100
@@ -240,7 +240,7 @@ def test_results_outlive_their_worker():
     async def main():
         async with Driver(1, idle_s=0.1) as driver:
             first = await driver.run("double", [np.ones(1 << 17)])
-            await until(lambda: driver.pool._workers == [None])
+            await until(lambda: driver.pool._crew.workers == [None])
             assert first.values[0].sum() == 2 << 17
             second = await driver.run("double", [first.values[0]])
             assert second.values[0].sum() == 4 << 17
@@ -464,7 +464,7 @@ def test_workers_that_cannot_start(tmp_path):
     async def main():
         pool = Driver(2)
         async with pool as driver:
-            driver.pool._config["path"] = 3  # no list: the worker ends before it is ready
+            driver.pool._crew._config["path"] = 3  # no list: the worker ends before it is ready
             outcome = await driver.run("noop", [1, 2])
             assert {failure.kind for failure in outcome.failures.values()} == {"unstartable"}
             assert "ValidationError" in outcome.failures[0].traceback
@@ -476,7 +476,7 @@ def test_idle_workers_end_and_new_ones_start():
     async def main():
         async with Driver(2, idle_s=0.05) as driver:
             first = await driver.run("pid", [1])
-            await until(lambda: driver.pool._workers == [None, None])
+            await until(lambda: driver.pool._crew.workers == [None, None])
             second = await driver.run("pid", [1])
             assert first.values != second.values
 

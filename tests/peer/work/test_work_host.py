@@ -7,7 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from meshwit.peer.work import host as limits
+from meshwit.peer.work.granting import IDLE_S, TURN_S
+from meshwit.peer.work.host import QUEUE_MAX, STEPS_MAX
 from meshwit.peer.work.messages import ITEMS_MAX, AskBack, Assigned, Begun, Open, Span, Unwanted
 from tests.peer.work.hosting import ADA, BLOB, BOB, ME, Hosting
 
@@ -124,7 +125,6 @@ def test_a_leader_hears_what_has_begun():
     [(number, submitted)] = at.pool.items()
     at.carry_out(at.host.begun(number))
     assert at.heard(Begun) == [(ADA, Begun(1, [submitted.batch.batch]))]
-    assert at.host.owner(number) == (ADA, 1)
 
 
 # --- taking back ---------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_closing_a_step_cancels_what_runs(running, asked, cancelled):
     at.close(ADA, cancel=asked)
     assert at.ended == [(at.steps[ADA, 1], cancelled)]
     assert at.feed(9) == []
-    assert at.host.free_slots == at.host.slots
+    assert at.host.free_slots == at.host.granting.slots
 
 
 def test_a_leader_that_left_wants_nothing_more_and_others_get_its_slots():
@@ -218,7 +218,7 @@ def test_a_step_that_has_nothing_here_keeps_no_slots_from_others_and_gets_its_ow
     at.open(BOB)
     at.assign(ADA, 1, [0])
     at.granted()
-    at.passes(limits.IDLE_S * 2)
+    at.passes(IDLE_S * 2)
     assert at.granted() == {(ADA, 1): 4}
     at.assign(BOB, 1, [1])
     assert at.granted()[ADA, 1] == 2
@@ -235,7 +235,7 @@ def test_the_turn_goes_round_where_steps_are_more_than_slots():
     for _ in leaders:
         served |= {leader for (leader, _), count in slots.items() if count}
         assert sum(slots.values()) == 1
-        at.passes(limits.TURN_S)
+        at.passes(TURN_S)
         slots |= at.granted()
     assert served == set(leaders)
 
@@ -248,7 +248,7 @@ def test_a_step_without_slots_gets_some_when_others_leave_or_have_nothing_to_do(
     at.open(BOB)
     at.granted()
     assert at.host.unserved
-    at.passes(limits.IDLE_S * 2)
+    at.passes(IDLE_S * 2)
     at.granted()
     at.close(ADA)
     assert at.host._steps[BOB, 1].granted == 1
@@ -257,7 +257,7 @@ def test_a_step_without_slots_gets_some_when_others_leave_or_have_nothing_to_do(
     at.open(ADA, 2)
     slots = at.granted()
     for _ in range(3):
-        at.passes(limits.TURN_S)
+        at.passes(TURN_S)
         slots |= at.granted()
     assert slots[ADA, 2] == 1
 
@@ -267,11 +267,11 @@ def test_a_step_that_had_its_turn_and_did_nothing_leaves_the_slot_to_others():
     at.open(ADA)
     at.open(BOB)
     at.assign(BOB, 1, [0])
-    at.passes(limits.IDLE_S * 2)
-    at.passes(limits.TURN_S)
-    at.passes(limits.IDLE_S * 2)
+    at.passes(IDLE_S * 2)
+    at.passes(TURN_S)
+    at.passes(IDLE_S * 2)
     at.granted()
-    at.passes(limits.IDLE_S * 2)
+    at.passes(IDLE_S * 2)
     assert at.host._steps[BOB, 1].granted == 1
 
 
@@ -297,7 +297,7 @@ def test_a_step_gets_its_slots_back_when_the_device_rests_no_more_however_long_i
     at = Hosting(slots=4)
     at.open(ADA)
     at.carry_out(at.host.rest(True, at.now))
-    at.passes(limits.IDLE_S * 9)
+    at.passes(IDLE_S * 9)
     at.granted()
     at.carry_out(at.host.rest(False, at.now))
     assert at.granted() == {(ADA, 1): 4}
@@ -354,10 +354,10 @@ def test_attack_a_step_that_is_opened_twice_is_opened_once():
 
 def test_attack_too_many_steps_of_one_leader_are_refused_those_of_others_are_not():
     at = Hosting()
-    for step in range(limits.STEPS_MAX):
+    for step in range(STEPS_MAX):
         at.host.open(ADA, Open(step, "job", b""), [], at.now)
-    at.open(ADA, limits.STEPS_MAX)
-    assert [(leader, step) for leader, step, _ in at.refused()] == [(ADA, limits.STEPS_MAX)]
+    at.open(ADA, STEPS_MAX)
+    assert [(leader, step) for leader, step, _ in at.refused()] == [(ADA, STEPS_MAX)]
     at.open(BOB)
     assert at.refused() == []
 
@@ -366,7 +366,7 @@ def test_attack_a_step_with_too_many_batches_is_refused():
     at = Hosting()
     at.open(ADA)
     batch = Assigned(1, 1, Span(0, 1), b"")
-    for _ in range(limits.QUEUE_MAX):
+    for _ in range(QUEUE_MAX):
         at.host.assigned(ADA, batch, [], at.now)
     assert at.refused() == []
     at.assign(ADA, 1, [0])
@@ -416,7 +416,7 @@ class Whatever(RuleBasedStateMachine):
 
     @rule(room=st.integers(0, 4))
     def feed(self, room):
-        resting = self.at.host.resting
+        resting = self.at.host.granting.resting
         fed = self.at.feed(room)
         assert len(fed) <= room
         assert not resting or {leader for leader, _ in fed} <= {ME}
@@ -453,8 +453,8 @@ class Whatever(RuleBasedStateMachine):
         """A step without slots has lost them to steps that have all of them between them."""
         host = self.at.host
         served = [each for each in host._steps.values() if each.granted > 0]
-        if host.unserved and any(not host._rests_for(each) for each in host._steps.values()):
-            assert served or host.slots == 0
+        if host.unserved and any(not host.granting.rests_for(each) for each in host._steps.values()):
+            assert served or host.granting.slots == 0
 
     def teardown(self):
         for leader in (ADA, BOB, ME):
