@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -38,6 +39,20 @@ class Leads(Protocol):
 
     def led_by(self, job: str, term: Term, took_over: bool) -> None:
         """A new term of a job is known."""
+
+
+class Taking:
+    """A job that was taken over and is not led on yet: peers say what they hold."""
+
+    def __init__(self, waits_for: set[PeerId]) -> None:
+        self.waits_for = waits_for
+        self.all_ready = asyncio.Event()
+        self.reports: list[tuple[PeerId, Held | Redone, Sequence[Buffer]]] = []
+
+    def ready(self, peer: PeerId) -> None:
+        self.waits_for.discard(peer)
+        if not self.waits_for:
+            self.all_ready.set()
 
 
 class TakenOver(msgspec.Struct, frozen=True):

@@ -24,8 +24,8 @@ from meshwit.peer.succession import effects as do
 from meshwit.peer.succession.arriving import Arrivals, Fetch, RefusedError
 from meshwit.peer.succession.carrying import records_of
 from meshwit.peer.succession.disk import Disk
-from meshwit.peer.succession.handing_over import Leads, TakenOver
-from meshwit.peer.succession.messages import Append, CannotStandBy, StandBy, SuccessionMessage
+from meshwit.peer.succession.handing_over import Leads, TakenOver, Taking
+from meshwit.peer.succession.messages import Append, CannotStandBy, Have, StandBy, SuccessionMessage, counts_of
 from meshwit.peer.succession.pinning import Pins, Shelf
 from meshwit.peer.succession.recording import LedLog, Recorder
 from meshwit.peer.succession.records import (
@@ -54,20 +54,6 @@ EXPIRE_EVERY_S: Final = 600.0
 OVERSLEPT_S: Final = 0.5
 """A loop that comes so late to its own timer has slept itself: then the silence of leaders says nothing."""
 _log = logging.getLogger(__name__)
-
-
-class _Taking:
-    """A job that was taken over and is not led on yet: peers say what they hold."""
-
-    def __init__(self, waits_for: set[PeerId]) -> None:
-        self.waits_for = waits_for
-        self.all_ready = asyncio.Event()
-        self.reports: list[tuple[PeerId, Held | Redone, Sequence[Buffer]]] = []
-
-    def ready(self, peer: PeerId) -> None:
-        self.waits_for.discard(peer)
-        if not self.waits_for:
-            self.all_ready.set()
 
 
 class Keeping:
@@ -113,7 +99,7 @@ class Keeping:
         self._specs: dict[str, JobSpec] = {}
         self._ended_at: dict[str, float] = {}
         self._abandoned: set[str] = set()
-        self._taking: dict[str, _Taking] = {}
+        self._taking: dict[str, Taking] = {}
         self._arrivals = Arrivals(self._disk, offer, fetch, self._spawn)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -145,7 +131,7 @@ class Keeping:
         self._expire()
 
     def _restore(self, kept: Kept, versions: Versions, term: Term, over: JobState | None) -> None:
-        self._specs[kept.spec.id] = kept.spec
+        self._specs[kept.spec.id] = kept.spec if over is None else kept.spec.listed
         if kept.ended_at is not None and over is not None:
             self._ended_at[kept.spec.id] = kept.ended_at
         self.core.restore(kept.spec.id, versions, term, over, self._loop.time())
@@ -173,7 +159,7 @@ class Keeping:
     # --- for who leads -----------------------------------------------------------------------------------------------
 
     def kept(self) -> list[JobSpec]:
-        """All jobs that are kept here."""
+        """All jobs that are kept here; those that are over as far as they are listed (`JobSpec.listed`)."""
         return list(self._specs.values())
 
     def ended_at(self, job: str) -> float | None:
@@ -212,7 +198,7 @@ class Keeping:
         if state is JobState.HELD:
             self._recorder.flush(job)
         else:
-            self._ended_at[job] = ended_at
+            self._over(job, ended_at)
             self._recorder.add(job, [Over(state, ended_at, failure)])
         self._perform(self.core.ended(job, state, self._loop.time()))
         if state is JobState.HELD:
@@ -247,8 +233,9 @@ class Keeping:
 
     async def replay(self, job: str) -> tuple[JobSpec, Sequence[Buffer], Replay]:
         """All that is kept of a job. Raises LookupError and StoreError."""
-        spec = self._spec(job)
-        return spec, await self._disk.run(self._disk.store.arguments, job), await self._replay(job)
+        self._spec(job)
+        spec, arguments = await self._disk.run(self._disk.store.specification, job)
+        return spec, arguments, await self._replay(job)
 
     def _spec(self, job: str) -> JobSpec:
         spec = self._specs.get(job)
@@ -267,6 +254,7 @@ class Keeping:
 
     def unlinked(self, peer: PeerId) -> None:
         """It has ended, or the peer is known to be dead."""
+        self._sender.unlinked(peer)
         self._perform(self.core.unlinked(peer, self._loop.time()))
         for taking in self._taking.values():
             taking.ready(peer)
@@ -287,6 +275,8 @@ class Keeping:
             case Append():
                 self._append(peer, message, buffers)
             case _:
+                if isinstance(message, Have):
+                    self._sender.has(peer, message)
                 self._perform(self.core.receive(peer, message, now))
 
     def told(self, peer: PeerId, message: Held | Redone | Ready, buffers: Sequence[Buffer]) -> None:
@@ -365,14 +355,14 @@ class Keeping:
         writer.add(Began(sorted(basis), term.rank))
         log = LedLog(self._specs[job], [], writer)
         self._recorder.begin(job, log)
-        taking = self._taking[job] = _Taking({*self._linked(), self.me})
+        taking = self._taking[job] = Taking({*self._linked(), self.me})
         self._spawn(self._lead_on(taking, log, effect))
 
-    async def _lead_on(self, taking: _Taking, log: LedLog, effect: do.TakeOver) -> None:
+    async def _lead_on(self, taking: Taking, log: LedLog, effect: do.TakeOver) -> None:
         job = effect.job
         try:
             roots = await self._disk.run(self._disk.store.roots, job)
-            spec, log.arguments, replay = await self.replay(job)
+            log.spec, log.arguments, replay = await self.replay(job)
         except (StoreError, LookupError, CodecError) as reason:
             self._disk.problem(reason)
             if self._taking.get(job) is taking:
@@ -389,7 +379,7 @@ class Keeping:
             self.ended(job, JobState.CANCELLED, time.time(), None)
         else:
             self._leads.lead_on(
-                TakenOver(spec, log.arguments, roots, replay, effect.term, effect.elapsed, taking.reports)
+                TakenOver(log.spec, log.arguments, roots, replay, effect.term, effect.elapsed, taking.reports)
             )  # fmt: skip
 
     def give_up(self, job: str) -> None:
@@ -440,11 +430,20 @@ class Keeping:
         self._pins.add(job, (name for record in records for name, _ in record.blobs))
         term = self.term(job)
         if over is not None and term is not None and term.log == log:  # others' are overruled
-            self._ended_at[job] = over.ended_at
+            self._over(job, over.ended_at)
         state = over.state if over is not None else None
         self._perform(self.core.stored(job, log, first + len(records), state, self._loop.time()))
+        known = self.core.jobs.get(job)
+        if known is not None and known.term.leader != peer:  # whoever sends more hears of it, as the leader does
+            self._say(peer, Have(job, counts_of(known.versions)))
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _over(self, job: str, ended_at: float) -> None:
+        """From now on it is read from disk, and listed."""
+        if job in self._specs:
+            self._ended_at[job] = ended_at
+            self._specs[job] = self._specs[job].listed
 
     def _put(self, spec: JobSpec, arguments: Sequence[Buffer], roots: Sequence[str]) -> None:
         with contextlib.suppress(StoreError):
