@@ -1,4 +1,9 @@
-"""Many small jobs one after another, while worker processes are killed: what grows in the peers that lead and work."""
+"""Many small jobs one after another, while worker processes are killed: what grows in the peers that lead and work.
+
+Every peer leads some of the jobs and works for and stands by for others, and each is measured by itself, at rest: while
+jobs run, what a peer takes goes up and down with them by more than it grows. Growth of memory is the slope of a line
+through all samples (least squares), not the difference of two.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +39,17 @@ TEXTS = """Job:Main(Int:count)
 }
 """
 SCRIPTS = (WORK, ODD, STEPS, TEXTS)
-SAMPLE_S = 2.0
-REST_S = 0.2
-"""Before a sample: nothing runs then."""
+SAMPLES = 16
+REST_S = 12.0
+"""Before a sample: by then peers have forgotten what the last jobs came to, and given the memory of it back."""
 WARM = 0.25
 """Of the whole time: what is loaded and filled at first does not count."""
 ENDS = 0.2
-"""Of the samples: growth is from the median of so many first ones to that of so many last ones."""
-KINDS = ("uss", "rss", "files", "children", "connections")
-PARTS = {"uss": "memory of its own", "rss": "resident memory"}
+"""Of the samples: a count has grown from the median of so many first ones to that of so many last ones."""
+JOBS = 1000
+"""The growth of memory is told for so many jobs."""
+MEMORY = {"uss": "memory of its own", "rss": "resident memory"}
+COUNTS = ("files", "children", "connections")
 
 
 def measure(options: argparse.Namespace) -> tuple[list[Figure], list[dict[str, Any]]]:
@@ -54,7 +61,7 @@ def measure(options: argparse.Namespace) -> tuple[list[Figure], list[dict[str, A
     with crew(4, options.keep) as made:
         for member in made.members:
             made.warm_up(member)
-        began = sampled = time.monotonic()
+        began = time.monotonic()
         limit_s = options.minutes * 60
 
         def share() -> float:
@@ -63,10 +70,10 @@ def measure(options: argparse.Namespace) -> tuple[list[Figure], list[dict[str, A
         while share() < 1:
             killed += _one(made, SCRIPTS[done % len(SCRIPTS)], source, options, wrong)
             done += 1
-            if time.monotonic() - sampled >= (SAMPLE_S if not options.jobs else 0.0):
+            if share() >= (len(samples) + 1) / SAMPLES:
                 time.sleep(REST_S)
-                samples.append({"at": time.monotonic() - began, "share": share(), "peers": _sample(made)})
-                sampled = time.monotonic()
+                peers = {each.name: _of(each) for each in made.members}
+                samples.append({"at": time.monotonic() - began, "share": share(), "jobs": done, "peers": peers})
                 print(f"\rsoak: {share():.0%}, {done} jobs, {killed} killed ", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
     found = [figure("soak", f"{done} jobs, {killed} worker processes killed: right", f"{done - len(wrong)}", f"{done}")]
@@ -97,10 +104,6 @@ def _one(made: Crew, script: str, source: random.Random, options: argparse.Names
     return killed
 
 
-def _sample(made: Crew) -> dict[str, dict[str, float]]:
-    return {each.name: _of(each) for each in made.members}
-
-
 def _of(member: Member) -> dict[str, float]:
     process = member.process
     memory = process.memory_full_info()
@@ -115,19 +118,31 @@ def _of(member: Member) -> dict[str, float]:
 
 
 def growth(samples: Sequence[dict[str, Any]]) -> list[Figure]:
-    """By how much each thing grew in the peer in which it grew most."""
-    if len(samples) < 2:
+    """By how much each thing grew in each peer, and in the one in which it grew most."""
+    if len(samples) < 2 or samples[0]["jobs"] == samples[-1]["jobs"]:
         return [figure("soak", "growth", "too few samples", "5 MB, none leaked")]
-    count = max(1, int(len(samples) * ENDS))
     found: list[Figure] = []
-    for kind in KINDS:
-        grown: dict[str, float] = {}
+    for kind, what in MEMORY.items():
+        grown = {name: JOBS * _slope(samples, name, kind) for name in samples[0]["peers"]}
+        each = ", ".join(f"{name} {value:+.1f}" for name, value in grown.items())
+        most, last = max(grown, key=lambda name: grown[name]), samples[-1]["peers"]
+        measured = f"{grown[most]:+.1f} MB ({each}), to {max(last[name][kind] for name in grown):.1f} MB"
+        found.append(
+            figure("soak", f"growth of {what} in {JOBS:,} jobs", measured, "at most 5 MB", list(grown.values()))
+        )
+    for kind in COUNTS:
+        count = max(1, int(len(samples) * ENDS))
+        grown = {}
         for name in samples[0]["peers"]:
             values = [each["peers"][name][kind] for each in samples]
             grown[name] = statistics.median(values[-count:]) - statistics.median(values[:count])
         most = max(grown, key=lambda name: grown[name])
-        last = samples[-1]["peers"][most][kind]
-        unit, target = (" MB", "at most 5 MB") if kind in PARTS else ("", "none")
-        measured = f"{grown[most]:+.1f}{unit}, to {last:.1f}{unit}"
-        found.append(figure("soak", f"growth of {PARTS.get(kind, kind)}", measured, target, list(grown.values())))
+        measured = f"{grown[most]:+.1f}, to {samples[-1]['peers'][most][kind]:.1f}"
+        found.append(figure("soak", f"growth of {kind}", measured, "none", list(grown.values())))
     return found
+
+
+def _slope(samples: Sequence[dict[str, Any]], name: str, kind: str) -> float:
+    """By how much a peer grows from one job to the next."""
+    values = [each["peers"][name][kind] for each in samples]
+    return statistics.linear_regression([each["jobs"] for each in samples], values).slope

@@ -1,9 +1,11 @@
 """The same work on meshwit and on others, on four machines of unlike speeds: `python -m benchmarks.versus`.
 
 Machines are emulated: four workers of one slot, whose tasks sleep for their work over the machine's speed. What is
-compared is thus how work is spread and what it costs to spread it, not how fast anything computes. Systems take turns
-in one run, one at a time and each freshly started and warmed up, in every other round in reverse. What is not
-installed is passed over; the extra `versus` installs what PyPI has. The official figure: `--seconds 20 --rounds 5`.
+compared is thus how work is spread and what it costs to spread it, not how fast anything computes. The case `arrays`
+has no machines: it compares how fast large values go to the workers and back, for meshwit between peers of one device
+and, as between devices, by links alone. Systems take turns in one run, one at a time and each freshly started and
+warmed up, in every other round in reverse. What is not installed is passed over; the extra `versus` installs what PyPI
+has. The official figure: `--seconds 20 --rounds 5`.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ def one_round(system: str, cases: Sequence[Case], seconds: float, results: Resul
     left = [
         (case, variant)
         for case in sorted(cases, key=lambda case: bool(case.harm))
+        if not SYSTEMS[system].only or case.name in SYSTEMS[system].only
         for variant in (STRATEGIES if case.variants and system == "meshwit" else ("",))
     ]
     while left:

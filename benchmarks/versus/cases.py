@@ -21,6 +21,8 @@ SLOWED_TO = 0.25
 HARMED_AT = {"kill": LOST_AT, "freeze": LOST_AT, "slow": 0.5, "slow at once": 0.0}
 LEFT = {"kill": 0.0, "freeze": 0.0, "slow": SLOWED_TO, "slow at once": SLOWED_TO}
 """What a harm leaves of the fastest machine's speed."""
+ARRAY_BYTES = 8 * 1024 * 1024
+"""Of one array; its double is as large."""
 PATIENCE = 3.0
 """A system that needs so many times the ideal is stopped."""
 
@@ -51,6 +53,7 @@ CASES = {
         Case("wrong", "fastest at a quarter of its speed", 1000, harm="slow at once"),
         Case("noop", "no-op tasks", 2000, measures="rate"),
         Case("latency", "one small task at a time", 100, measures="latency"),
+        Case("arrays", "64 arrays of 8 MiB there and back", 64, measures="bytes"),
     )
 }
 

@@ -59,9 +59,9 @@ class Contestant:
         except queue.Empty:
             return {"stopped": True}
 
-    def ask(self, tasks: Sequence[float], variant: str = "", each: bool = False) -> None:
+    def ask(self, tasks: Sequence[float], variant: str = "", measures: str = "makespan") -> None:
         assert self.host.stdin is not None
-        self.host.stdin.write(json.dumps({"works": list(tasks), "variant": variant, "each": each}) + "\n")
+        self.host.stdin.write(json.dumps({"works": list(tasks), "variant": variant, "measures": measures}) + "\n")
         self.host.stdin.flush()
 
     def warm_up(self) -> None:
@@ -133,7 +133,7 @@ def play(made: Contestant, case: Case, seconds: float, variant: str = "") -> dic
     tasks = works(case, seconds)
     if case.measures != "makespan":
         count = (system.noops if case.measures == "rate" else system.latencies) or len(tasks)
-        made.ask(tasks[:count], variant, each=case.measures == "latency")
+        made.ask(tasks[:count], variant, case.measures)
         while "started" in (told := made.next(PLAIN_S)):
             pass
         return told | {"tasks": count}

@@ -1,8 +1,8 @@
 """One contestant in a process of its own: `python -m benchmarks.versus.host NAME`, so that one that hangs can be ended.
 
-Lines of JSON: tells `{"ready": true}`; is asked `{"works": [...], "variant": "", "each": false}`; tells
-`{"started": true}` when the work begins and `{"seconds": ...}`, `{"latencies": [...]}` or `{"failed": "..."}`. Ends
-with its input.
+Lines of JSON: tells `{"ready": true}`; is asked `{"works": [...], "variant": "", "measures": "makespan"}`;
+tells `{"started": true}` when the work begins and `{"seconds": ...}`, `{"latencies": [...]}` or `{"failed": "..."}`.
+Ends with its input.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def main() -> None:
         for line in sys.stdin:
             asked = json.loads(line)
             try:
-                if asked["each"]:
+                if asked["measures"] == "bytes":
+                    tell(seconds=system.doubled(len(asked["works"])))
+                elif asked["measures"] == "latency":
                     tell(latencies=system.one_by_one(len(asked["works"])))
                 else:
                     seconds = system.run(asked["works"], asked["variant"], lambda: tell(started=True))

@@ -6,6 +6,7 @@ the Grid step, from its event to the last progress, as others are measured witho
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -13,17 +14,23 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmarks.loopback import Peers
 from benchmarks.versus import machines
 from benchmarks.versus.cases import SPEEDS
 from benchmarks.versus.system import System
+from meshwit.peer.device.passing import VARIABLE
+
+if TYPE_CHECKING:
+    from benchmarks.versus.leading import LeadingPeer
 
 CONTROLLER = '''"""The work of a comparison."""
 
+from typing import Annotated, Any
+
 from benchmarks.versus import machines
-from meshwit.plugins import Controller, Double, Int, activity
+from meshwit.plugins import Controller, Double, Int, Script, activity
 
 
 class Versus(Controller):
@@ -33,6 +40,11 @@ class Versus(Controller):
     def Compute(self, work: Double) -> Int:
         """Sleeps as long as this machine would compute."""
         return machines.compute(work)
+
+    @activity
+    def Double(self, vector: Annotated[Any, Script("Vector")]) -> Annotated[Any, Script("Vector")]:
+        """Twice the vector."""
+        return machines.double(vector)
 '''
 SCRIPT = """Job:Main(DoubleCollection:works)
 {{
@@ -49,9 +61,15 @@ LOOP = """Job:Main(Int:count)
 class Mesh(System):
     """meshwit; its variants are the strategies."""
 
+    more: ClassVar[dict[str, str]] = {}
+    """In the environment of its peers."""
+
     def start(self, stack: ExitStack) -> None:
         self.folder = Path(os.environ[machines.FOLDER])
         peers = Peers(self.folder, "Versus", CONTROLLER)
+        self._stack = stack
+        self._leading: LeadingPeer | None = None
+        peers.environment |= self.more
         self.environment = peers.environment
         stack.callback(peers.command, "down", "--all")
         for index in reversed(range(len(SPEEDS))):
@@ -88,6 +106,14 @@ class Mesh(System):
                 ended = event["at"]
         return ended - begun
 
+    def double(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        if self._leading is None:
+            # Loaded here, so that no other system's process holds all of meshwit.
+            leading: Any = importlib.import_module("benchmarks.versus.leading")
+            self._leading = leading.LeadingPeer(self.environment, len(SPEEDS))
+            self._stack.callback(self._leading.close)
+        return self._leading.map("Versus.Double", arrays)
+
     def one_by_one(self, count: int) -> list[float]:
         begun: dict[int, float] = {}
         ended: dict[int, float] = {}
@@ -97,3 +123,10 @@ class Mesh(System):
             elif event.get("event") == "progress":
                 ended[event["step"]] = event["at"]
         return [ended[step] - at for step, at in begun.items() if step in ended]
+
+
+class MeshByLinks(Mesh):
+    """meshwit as between devices: what passes between its peers goes over TLS."""
+
+    only: ClassVar[tuple[str, ...]] = ("arrays",)
+    more: ClassVar[dict[str, str]] = {VARIABLE: "off"}

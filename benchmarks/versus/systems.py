@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from benchmarks.versus import machines
 from benchmarks.versus.cases import SPEEDS
-from benchmarks.versus.mesh import Mesh
+from benchmarks.versus.mesh import Mesh, MeshByLinks
 from benchmarks.versus.system import System
 
 WORKERS = len(SPEEDS)
@@ -44,6 +44,9 @@ class Executor(System):
     def finish(self, works: Sequence[float], variant: str) -> None:
         list(self.pool.map(machines.compute, works))
 
+    def double(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        return list(self.pool.map(machines.double, arrays))
+
 
 class Pool(System):
     """multiprocessing.Pool.map, its default chunks of a sixteenth of the work."""
@@ -53,6 +56,9 @@ class Pool(System):
 
     def finish(self, works: Sequence[float], variant: str) -> None:
         self.pool.map(machines.compute, works)
+
+    def double(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        return self.pool.map(machines.double, arrays, 1)
 
 
 class Joblib(System):
@@ -66,6 +72,10 @@ class Joblib(System):
 
     def finish(self, works: Sequence[float], variant: str) -> None:
         self.parallel(self.joblib.delayed(machines.compute)(work) for work in works)
+
+    def double(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        doubled: list[Any] = self.parallel(self.joblib.delayed(machines.double)(array) for array in arrays)
+        return doubled
 
 
 class Dask(System):
@@ -91,6 +101,11 @@ class Dask(System):
     def finish(self, works: Sequence[float], variant: str) -> None:
         self.client.gather(self.client.map(machines.compute, works, pure=False))
 
+    def double(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        sent = [self.client.scatter(array, hash=False) for array in arrays]
+        doubled: list[Any] = self.client.gather(self.client.map(machines.double, sent, pure=False))
+        return doubled
+
 
 class Ray(System):
     """Ray: a head without processors and four nodes of one, one task per remote call."""
@@ -105,7 +120,7 @@ class Ray(System):
         stack.callback(cluster.shutdown)
         speeds = {}
         for index, speed in enumerate(SPEEDS):
-            node = cluster.add_node(num_cpus=1, object_store_memory=10**8)
+            node = cluster.add_node(num_cpus=1, object_store_memory=10**9)
             speeds[node.node_id] = speed
             machines.claim(index, node.all_processes["raylet"][0].process.pid)
         self.ray.init(address=cluster.address, log_to_driver=False)
@@ -118,9 +133,14 @@ class Ray(System):
             return 0
 
         self.remote = ray.remote(num_cpus=1)(compute)
+        self.remote_double = ray.remote(num_cpus=1)(machines.double)
 
     def finish(self, works: Sequence[float], variant: str) -> None:
         self.ray.get([self.remote.remote(work) for work in works])
+
+    def double(self, arrays: Sequence[Any]) -> Sequence[Any]:
+        doubled: list[Any] = self.ray.get([self.remote_double.remote(array) for array in arrays])
+        return doubled
 
 
 class _Commands(System):
@@ -181,6 +201,7 @@ class HyperQueue(_Commands):
 
 SYSTEMS: dict[str, type[System]] = {
     "meshwit": Mesh,
+    "meshwit-by-links": MeshByLinks,
     "dask": Dask,
     "ray": Ray,
     "hyperqueue": HyperQueue,

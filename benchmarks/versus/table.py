@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from benchmarks.ratio import seconds_text
-from benchmarks.versus.cases import CASES, PATIENCE, Case
+from benchmarks.versus.cases import ARRAY_BYTES, CASES, PATIENCE, Case
+
+UNITS = {"makespan": "makespan / ideal", "rate": "tasks per second", "latency": "median", "bytes": "GB per second"}
 
 
 class Row(TypedDict):
-    """`value`: makespan over ideal, tasks per second, or seconds of latency; None where the work was lost each time."""
+    """`value`: makespan over ideal, tasks or GB per second, seconds of latency; None where all was lost."""
 
     case: str
     system: str
@@ -32,6 +34,8 @@ def row_of(case: Case, system: str, ideal_s: float, results: Sequence[dict[str, 
             values.append(statistics.median(each["latencies"]))
         elif "seconds" not in each:
             lost.append(f"stopped at {PATIENCE:g} times the ideal" if "stopped" in each else str(each["failed"]))
+        elif case.measures == "bytes":
+            values.append(2 * each["tasks"] * ARRAY_BYTES / each["seconds"] / 1e9)
         elif case.measures == "rate":
             values.append(each["tasks"] / each["seconds"])
         else:
@@ -46,6 +50,8 @@ def value_text(case: Case, value: float | None) -> str:
         return "not done"
     if case.measures == "latency":
         return seconds_text(value)
+    if case.measures == "bytes":
+        return f"{value:.3f} GB/s"
     return f"{value:,.0f}/s" if case.measures == "rate" else f"{value:.3f}"
 
 
@@ -56,9 +62,9 @@ def table(rows: Sequence[Row]) -> str:
         mine = [row for row in rows if row["case"] == case.name]
         if not mine:
             continue
-        unit = {"makespan": "makespan / ideal", "rate": "tasks per second", "latency": "median"}[case.measures]
-        lines.append(f"{case.title}: {unit}")
-        sign = -1 if case.measures == "rate" else 1
+        lines.append(f"{case.title}: {UNITS[case.measures]}")
+        sign = -1 if case.measures in ("rate", "bytes") else 1
+        others = [row["value"] for row in mine if row["value"] and not row["system"].startswith("meshwit")]
         for row in sorted(mine, key=lambda row: (row["value"] is None, sign * (row["value"] or 0))):
             spread = ""
             if len(row["values"]) > 1:
@@ -67,6 +73,8 @@ def table(rows: Sequence[Row]) -> str:
             lost = (
                 f"not done {len(row['lost'])} of {runs}: {' '.join(row['lost'][0].split())[:90]}" if row["lost"] else ""
             )
+            if case.measures == "bytes" and others and row["value"]:
+                spread = f"{spread:30} {row['value'] / max(others):.2f} of the best other"
             lines.append(f"  {row['system']:20} {value_text(case, row['value']):>11}  {spread:24} {lost}".rstrip())
         lines.append("")
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from meshwit.cli.exit_codes import CommandError, ExitCode
 from meshwit.cli.up_screens import Screen
 from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.options import JoinPrompt, MakePeer, RunnablePeer, UpError, UpOptions
+from meshwit.peer.heap import keep_what_is_loaded, use_one_arena
 
 REDRAW_AFTER_S: Final = 2.0
 """Loads change all the time: an idle peer must not spend itself on drawing them."""
@@ -39,6 +40,7 @@ def run_peer(
     Raises:
         CommandError: it could not start, or not go on.
     """
+    use_one_arena()
     try:
         asyncio.run(_run(make, options, prompt, screen, ready))
     except (UpError, PeerError) as error:
@@ -55,6 +57,7 @@ async def _run(
 
     def up(running: RunnablePeer) -> None:
         ready()
+        keep_what_is_loaded()
         screen.begin(running.mesh(), running.peers())
         showing.append(asyncio.create_task(_show(running, screen)))
 

@@ -12,6 +12,7 @@ import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -26,6 +27,7 @@ from meshwit.lang import program as ir
 from meshwit.lang.arrows import activities_in
 from meshwit.peer.blobs.service import BlobError, BlobService
 from meshwit.peer.blobs.store import USER_BYTES_MAX, BlobStore, user_folder
+from meshwit.peer.device.passing import Passing
 from meshwit.peer.exec.directories import prefix, sweep
 from meshwit.peer.exec.pool import WorkerPool
 from meshwit.peer.job.steps import StepSettings
@@ -67,7 +69,7 @@ from meshwit.peer.work.messages import (
     Unwanted,
 )
 from meshwit.peer.work.route import Route, Way
-from meshwit.peer.work.transfer import TransferError
+from meshwit.peer.work.transfer import GoneError, TransferError
 from meshwit.peer.work.working import Working
 from meshwit.plugins.registry import Registry
 
@@ -118,6 +120,7 @@ class Engine:
     Attributes:
         leading: the jobs that it leads; from when the engine is entered, as are `capabilities` and `kept`.
         kept: those of them that outlive it; None where none do.
+        passing: what goes to peers of this device without the link.
         on_watch: gets what peers say of jobs that they, or this one's owner, ask about; `on_led`, who leads a job now.
         misbehaved: told of peers that break the rules.
         dial: seeks a link to a peer that has a blob which is needed here; raises nothing.
@@ -174,6 +177,8 @@ class Engine:
         measured = await self._loop.run_in_executor(None, capabilities, self.settings.properties)
         self.capabilities = measured | allowances(self.settings.functions, pickle=self.settings.allow_pickle)
         await stack.enter_async_context(self._pool)
+        self.passing = Passing(self.me, self.blobs.folder, self._send_device, self._misbehaved)
+        stack.callback(self.passing.close)
         stack.callback(self._close_routes)
         self._working = Working(
             self.me, self._pool, self.codec, self.registry, self.fetch, self.say,
@@ -181,7 +186,12 @@ class Engine:
         )  # fmt: skip
         stack.callback(self._working.close)
         self._exchange = BlobService(
-            self.blobs, self._send_blob, self._ways.__contains__, self._misbehaved, dial=lambda peer: self.dial(peer)
+            self.blobs,
+            self._send_blob,
+            self._ways.__contains__,
+            self._misbehaved,
+            dial=lambda peer: self.dial(peer),
+            beside=self.passing.store_of,
         )
         stack.callback(self._exchange.close)
         self.leading = Leading(
@@ -198,7 +208,7 @@ class Engine:
         if self.settings.journal is not None:
             self.kept = KeptJobs(
                 self.me, self.name, self.settings.journal, self.leading, self.codec, self.registry.offer, self.say,
-                self.fetch, self.linked_peers, self._defaults, self.blobs, self._led_by,
+                self.fetch, self.linked_peers, self._defaults, self.blobs, self._led_by, self._working.job_over,
             )  # fmt: skip
             stack.push_async_callback(self.kept.close)
             await self.kept.keeping.open()
@@ -289,8 +299,9 @@ class Engine:
     def linked(self, peer: PeerId, way: Way) -> None:
         """There is a way to another peer."""
         self.unlinked(peer)
-        self._routes[peer] = Route(way)
+        self._routes[peer] = Route(way, partial(self.passing.place, peer), partial(self.passing.view, peer))
         self._ways[peer] = way
+        self.passing.linked(peer)
         self._exchange.link_up(peer)
         if self.kept is not None:
             self.kept.keeping.linked(peer)
@@ -302,6 +313,7 @@ class Engine:
             return
         route.close()
         del self._ways[peer]
+        self.passing.unlinked(peer)
         self._exchange.link_down(peer)
         self.leading.worker_left(peer)
         self._working.leader_left(peer)
@@ -335,6 +347,9 @@ class Engine:
         except TransferError as error:
             self._misbehaved(peer, str(error))
             return
+        except GoneError as error:
+            self._ways[peer].fail(str(error))
+            return
         if parcel is not None:
             self._received(peer, parcel.message, parcel.buffers)
 
@@ -342,12 +357,20 @@ class Engine:
         """A frame of Channel.BLOB came."""
         self._exchange.received(peer, frame)
 
+    def device_frame(self, peer: PeerId, frame: bytes) -> None:
+        """A frame of Channel.DEVICE came."""
+        self.passing.received(peer, frame)
+
     def _misbehaved(self, peer: PeerId, why: str) -> None:
         self.misbehaved(peer, why)
 
     def _send_blob(self, peer: PeerId, payload: bytes) -> bool:
         way = self._ways.get(peer)
         return way is not None and way.send(Channel.BLOB, payload)
+
+    def _send_device(self, peer: PeerId, payload: bytes) -> bool:
+        way = self._ways.get(peer)
+        return way is not None and way.send(Channel.DEVICE, payload)
 
     def say(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer] = ()) -> None:
         if peer == self.me:

@@ -41,8 +41,9 @@ from meshwit.peer.succession.writing import Report, content_of
 from meshwit.peer.telling import outcome_of
 from meshwit.peer.work.messages import Held, Redone, span
 
-RELEASE_S: Final = 10.0
-"""After a job's end, until its values are forgotten here: whoever followed it has them by then."""
+RELEASE_S: Final = 2.0
+"""After a job's end, until its values are forgotten here. Whoever followed it has them by then, and whoever comes later
+waits for the disk; what ends within this time lies in memory all at once."""
 FETCH_S: Final = 3.0
 """For the images and files that workers kept for a leader before; what takes longer comes while the job runs."""
 _log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class KeptJobs:
         defaults: settings of steps for a job's own limits.
         shelf: where blobs are.
         led_by: told of every new term of a job: who leads it, and whether workers are to say what they hold.
+        over: told of jobs that ended here: nobody needs anything of them from this peer as a worker.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class KeptJobs:
         defaults: Callable[[float | None, int | None], StepSettings],
         shelf: Shelf,
         led_by: Callable[[str, Term, bool], None],
+        over: Callable[[str], None],
     ) -> None:
         self.keeping = Keeping(me, folder, codec, offer, say, fetch, linked, self, shelf)
         self._me = me
@@ -97,6 +100,7 @@ class KeptJobs:
         self._fetch = fetch
         self._defaults = defaults
         self._led_by = led_by
+        self._over = over
         self._loop = asyncio.get_running_loop()
         self._jobs: dict[str, RunningJob] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -338,6 +342,7 @@ class KeptJobs:
         if self._jobs.pop(running.id, None) is not None:
             leader = running.leader
             self.keeping.ended(running.id, leader.state, running.ended_at or time.time(), leader.failure)
+            self._loop.call_soon(self._over, running.id)  # after what was said to this peer's own workers
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = self._loop.create_task(work)

@@ -11,7 +11,7 @@ import itertools
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, assert_never
 
@@ -23,6 +23,7 @@ from meshwit.lang import program as ir
 from meshwit.lang.evaluate import fail_with
 from meshwit.outcome import JobState, Outcome
 from meshwit.peer.blobs.store import BlobStore
+from meshwit.peer.ended_jobs import EndedJobs
 from meshwit.peer.guessing import AskedGuesses, fingerprints
 from meshwit.peer.job.effects import (
     AskForItems,
@@ -48,6 +49,7 @@ from meshwit.peer.job.leader import JobLeader
 from meshwit.peer.job.steps import StepSettings, TaskFault
 from meshwit.peer.job.stream import StreamLeader
 from meshwit.peer.job.workers import Owner, Worker
+from meshwit.peer.makers import Makers
 from meshwit.peer.openings import HOLDERS_MAX, Openings, Say
 from meshwit.peer.rates import controller_versions
 from meshwit.peer.running_job import OnEvent, OnOutcomes, RunningJob
@@ -77,8 +79,6 @@ Fetch = Callable[[Sequence[BlobRef], Sequence[PeerId]], Awaitable[str]]
 """Brings blobs here from those who have them; why that failed, empty if it did not."""
 LANES_INTERVAL_S: Final = 0.1
 OnKeep = Callable[[RunningJob, Keep, Report | None], None]
-ENDED_MAX: Final = 32
-"""Jobs remembered after their end."""
 
 
 class Leading:
@@ -122,7 +122,7 @@ class Leading:
         self.speeds = Speeds()
         self.lengths = Lengths()
         self.jobs: list[RunningJob] = []
-        self.ended: deque[RunningJob] = deque(maxlen=ENDED_MAX)
+        self.ended = EndedJobs()
         self._registry = registry
         self._codec = codec
         self._fetch = fetch
@@ -130,8 +130,8 @@ class Leading:
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
         self._steps: dict[int, RunningJob] = {}
-        self._holders: dict[str, PeerId] = {}
-        self._openings = Openings(me, codec, store, say, self._holding, self.heard, stored)
+        self._makers = Makers()
+        self._openings = Openings(me, codec, store, say, self._makers.of_all, self.heard, stored)
         self._lanes_timer: asyncio.TimerHandle | None = None
         self.on_keep: OnKeep = lambda _job, _effect, _report: None
         self.on_nothing_new: Callable[[RunningJob, Report], None] = lambda _job, _report: None
@@ -315,8 +315,7 @@ class Leading:
             failures = {number: TaskFault("unencodable", why) for number in done.items.numbers}
             self._done(peer, done, buffers, failures)
             return
-        for name, _ in done.blobs:
-            self._holders[name] = peer
+        self._makers.made(done.blobs, peer)
         self._done(peer, done, buffers)
 
     def _done(
@@ -391,7 +390,7 @@ class Leading:
                     self._recorded |= isinstance(effect, KeepResults)
                     self.on_keep(job, effect, self._report)
                 case JobEnded():
-                    self.ended.append(job)
+                    self.ended.add(job)
                     job.ended_at = time.time()
                     self._gone(job)
                     self.on_end(job)
@@ -409,7 +408,7 @@ class Leading:
         except (CodecError, OSError):
             self._loop.call_soon(self._unsent, effect, self._uncrossable(effect))
             return
-        holders = [str(each) for each in self._holding(blobs)][:HOLDERS_MAX]
+        holders = [str(each) for each in self._makers.of_all(blobs)][:HOLDERS_MAX]
         message = Assigned(effect.step, effect.batch, span(effect.numbers), header, list(blobs), holders)
         self._openings.say(effect.peer, message, buffers)
 
@@ -436,12 +435,9 @@ class Leading:
         effects = job.leader.results(effect.step, effect.peer, numbers, none, [0.0] * len(faults), faults, {}, -1, now)
         self.perform(job, effects)
 
-    def _holding(self, blobs: Iterable[BlobRef]) -> list[PeerId]:
-        return list(dict.fromkeys(self._holders[name] for name, _ in blobs if name in self._holders))
-
     def _located(self, name: str) -> frozenset[PeerId]:
         """Who has a blob of an item: this peer in any case, since results count when their blobs are here."""
-        return frozenset((self.me, self._holders.get(name, self.me)))
+        return frozenset((self.me, self._makers.of(name) or self.me))
 
     def _call_inline(self, effect: RunInline) -> Known:
         function = self._registry.offer.implementation(effect.call.activity.name, effect.call.form)

@@ -55,6 +55,11 @@ class RunningJob:
         self._steps: dict[int, events.StepStarted] = {}
 
     @property
+    def is_kept(self) -> bool:
+        """Whether it is to outlive this leader, so that what it came to can be read when its values are forgotten."""
+        return self.epoch > 0
+
+    @property
     def watched(self) -> bool:
         """Whether anybody is told of it."""
         return bool(self._watchers)

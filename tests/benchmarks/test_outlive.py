@@ -71,11 +71,13 @@ def test_a_table_has_what_was_measured_beside_its_target():
 
 def test_growth_is_that_of_the_peer_that_grew_most():
     def sample(number: int) -> dict[str, object]:
-        peer = dict.fromkeys(soak.KINDS, 1.0)
-        return {"peers": {"m0": peer, "m1": peer | {"files": 10.0 + number}}}
+        peer = dict.fromkeys((*soak.MEMORY, *soak.COUNTS), 1.0)
+        grown = {"files": 10.0 + number, "uss": 50.0 + number % 2 + number / 100}
+        return {"jobs": 2 * number, "peers": {"m0": peer, "m1": peer | grown}}
 
-    files = next(each for each in soak.growth([sample(number) for number in range(5)]) if "files" in each["what"])
-    assert files["measured"] == "+4.0, to 14.0"
+    found = {each["what"]: each["measured"] for each in soak.growth([sample(number) for number in range(41)])}
+    assert found["growth of files"] == "+33.0, to 50.0"  # of medians at both ends
+    assert found["growth of memory of its own in 1,000 jobs"] == "+5.0 MB (m0 +0.0, m1 +5.0), to 50.4 MB"
 
 
 def test_a_run_that_went_wrong_is_told():

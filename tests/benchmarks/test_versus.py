@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.versus import machines
 from benchmarks.versus.cases import CASES, LOST_AT, SPEEDS, ideal, lower_bound, works
+from benchmarks.versus.system import System
 from benchmarks.versus.systems import SYSTEMS
 from benchmarks.versus.table import draw, row_of, table
 
@@ -85,6 +88,31 @@ def test_rates_are_ranked_from_the_highest_and_latencies_from_the_lowest():
     for rows in (rates, waits):
         lines = table(rows).splitlines()
         assert lines[1].split()[0] == "fast" and lines[2].split()[0] == "slow"
+
+
+def test_bytes_are_told_as_a_rate_there_and_back_beside_that_of_the_best_other():
+    case = CASES["arrays"]
+    rows = [
+        row_of(case, name, 1.0, [{"seconds": seconds, "tasks": case.tasks}])
+        for name, seconds in (("pool", 4.0), ("meshwit", 1.0), ("meshwit-by-links", 2.0), ("dask", 8.0))
+    ]
+    assert rows[1]["value"] == pytest.approx(1.073741824)
+    lines = table(rows).splitlines()
+    assert [line.split()[0] for line in lines[1:5]] == ["meshwit", "meshwit-by-links", "pool", "dask"]
+    assert lines[1].split()[1:] == ["1.074", "GB/s", "4.00", "of", "the", "best", "other"]
+    assert lines[2].split()[3] == "2.00"
+
+
+def test_arrays_come_back_doubled_or_the_case_has_failed():
+    class Halves(System):
+        def double(self, arrays: Sequence[Any]) -> Sequence[Any]:
+            return [array / 2 for array in arrays]
+
+    assert SYSTEMS["executor"].double is not System.double
+    with pytest.raises(RuntimeError, match="array 1 came back wrong"):
+        Halves().doubled(2)
+    with pytest.raises(RuntimeError, match="passes no arrays"):
+        System().doubled(1)
 
 
 def test_nothing_measured_makes_no_picture(tmp_path: Path):

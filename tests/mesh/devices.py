@@ -21,6 +21,7 @@ import msgspec
 from meshwit.bench.cache import History
 from meshwit.bench.fingerprint import hardware
 from meshwit.bench.scores import Measured
+from meshwit.peer.device.passing import VARIABLE
 from tests.netlab import Host, Netlab
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +59,7 @@ class Device:
         return kept | {
             "MESHWIT_HOME": str(self.home),
             "XDG_CACHE_HOME": str(self.folder / "cache"),
+            VARIABLE: "off",  # the hosts of the lab share memory, devices do not
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
         }

@@ -41,6 +41,29 @@ def test_what_a_job_came_to_is_read_from_disk_once_its_values_are_forgotten(tmp_
     asyncio.run(main())
 
 
+def test_of_a_job_that_is_over_memory_has_what_is_listed_and_who_leads_it_again_reads_the_rest(tmp_path: Path):
+    async def run(resumed: str) -> str:
+        settings = PeerSettings(workers=1, blobs=tmp_path / "blobs", journal=tmp_path / "profile")
+        async with Engine(registry(), settings, peer_id(b"one"), name="one") as engine:
+            assert engine.kept is not None
+            keeping = engine.kept.keeping
+            if not resumed:
+                job = Watched(engine, SCRIPT, 3, 10)
+                await job.ends()
+                return job.job.id
+            assert [spec.text for spec in keeping.kept()] == [""]
+            await keeping.resume(resumed)
+            log = keeping._recorder.logs[resumed]
+            await until(lambda: len(list(engine.leading.ended)) == 1, "it has ended again")
+            assert log.spec.text == SCRIPT
+            assert [spec.text for spec in keeping.kept()] == [""]
+            _, outcome = await engine.kept.outcome(resumed)
+            assert (outcome.state, outcome.returned) == (JobState.COMPLETED, [3])
+            return resumed
+
+    asyncio.run(run(asyncio.run(run(""))))
+
+
 def test_a_peer_that_starts_anew_has_what_it_kept(tmp_path: Path):
     async def run(steps: int) -> tuple[str, list[object]]:
         settings = PeerSettings(workers=1, blobs=tmp_path / "blobs", journal=tmp_path / "profile")

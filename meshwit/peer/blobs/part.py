@@ -9,7 +9,6 @@ device may finish the same blob meanwhile.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import struct
 from collections.abc import Iterator
@@ -19,11 +18,10 @@ from typing import BinaryIO, Final
 from meshwit.peer.blobs.effects import Kept
 from meshwit.peer.blobs.manifest import Manifest, chunk_count, content_hash
 from meshwit.peer.blobs.messages import CHUNK_BYTES, HASH_BYTES
-from meshwit.peer.blobs.store import BlobStore
+from meshwit.peer.blobs.store import BlobStore, file_hash
 
 _MAGIC: Final = b"MWP1"
 _NUMBER: Final = struct.Struct("<I")
-_READ_BYTES: Final = 1 << 20
 
 
 class PartFile:
@@ -75,12 +73,9 @@ class PartFile:
 
     def finish(self) -> bool:
         """Whether the bytes are the blob's; then they are in the store under their name."""
-        digest = hashlib.blake2b(digest_size=HASH_BYTES)
         with self._path.open("rb") as file:
-            while piece := file.read(_READ_BYTES):
-                digest.update(piece)
-        if digest.hexdigest() != self.hash:
-            return False
+            if file_hash(file) != self.hash:
+                return False
         os.replace(self._path, self._store.part_path(self.hash).with_name(self.hash[2:]))
         with contextlib.suppress(OSError):
             self._known.unlink()

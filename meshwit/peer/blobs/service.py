@@ -63,6 +63,7 @@ class BlobService:
         linked: whether there is a link to a peer now.
         misbehaved: told who broke the rules, and how.
         dial: seeks a link to a peer that has a blob; None where nobody can be dialled.
+        beside: the folder of a peer's store, where that peer has proved to be of this device and user.
     """
 
     def __init__(
@@ -74,12 +75,14 @@ class BlobService:
         settings: BlobSettings = BlobSettings(),  # noqa: B008 - frozen
         chance: random.Random | None = None,
         dial: Callable[[PeerId], Awaitable[None]] | None = None,
+        beside: Callable[[PeerId], Path | None] = lambda _: None,
     ) -> None:
         self.store = store
         self._send = send
         self._linked = linked
         self._misbehaved = misbehaved
         self._dial = dial
+        self._beside = beside
         self._dialling: set[PeerId] = set()
         self._loop = asyncio.get_running_loop()
         self._core = Exchange(chance or random.Random(), linked, settings)
@@ -154,6 +157,10 @@ class BlobService:
             if path is not None:
                 return path
             async with self._slots:
+                path = await self._adopted(hash, size)
+                if path is not None:
+                    self._evict_soon()
+                    return path
                 part = await self._in_pool(PartFile(self.store, hash).load)
                 result = self._results[raw] = self._loop.create_future()
                 self._seek(self._sources[hash])
@@ -175,6 +182,16 @@ class BlobService:
             return path
         finally:
             self.store.unpin(hash)
+
+    async def _adopted(self, hash: str, size: int) -> Path | None:
+        """The file of a blob that lies in the store of a source on this device, now in this one too."""
+        folders = dict.fromkeys(self._beside(peer) for peer in self._sources[hash])
+        for folder in folders:
+            if folder is not None and folder != self.store.folder:
+                path = await self._in_pool(self.store.adopt, folder, hash, size)
+                if path is not None:
+                    return path
+        return None
 
     def _seek(self, sources: Sequence[PeerId]) -> None:
         """Dial some of those that have what is wanted and are not linked; those that are give meanwhile."""

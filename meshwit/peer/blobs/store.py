@@ -11,13 +11,16 @@ import contextlib
 import hashlib
 import mmap
 import os
+import secrets
+import shutil
+import stat
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from meshwit.blob import Blob
 from meshwit.codec import WireType
@@ -119,6 +122,35 @@ class BlobStore:
                 return memoryview(b"")
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
+    def adopt(self, folder: Path, hash: str, size: int) -> Path | None:
+        """The file of a blob that lies in another store of this device and user, taken over into this one.
+
+        By another name for the same file where both stores are on one file system, else by a copy; hashed before it is
+        seen here. None where it is not there, or is not what it should be. Never raises.
+        """
+        source, place = BlobStore.place_in(folder, hash), self._place(hash)
+        name = place.with_name(f".{hash[2:]}.{secrets.token_hex(6)}.part")
+        try:
+            about = source.lstat()
+            if about.st_size != size or not stat.S_ISREG(about.st_mode):
+                return None
+            place.parent.mkdir(exist_ok=True)
+            try:
+                os.link(source, name)
+            except OSError:
+                shutil.copyfile(source, name)
+            with name.open("rb") as file:
+                if file_hash(file) != hash:
+                    return None
+            os.replace(name, place)
+            os.utime(place)
+        except OSError:
+            return None
+        finally:
+            with contextlib.suppress(OSError):
+                name.unlink(missing_ok=True)
+        return place
+
     def part_path(self, hash: str) -> Path:
         """Where the bytes of a blob lie while they come in."""
         return self._place(hash).with_name(f".{hash[2:]}.part")
@@ -153,7 +185,12 @@ class BlobStore:
             return digest in self._pins
 
     def _place(self, digest: str) -> Path:
-        return self.folder / digest[:2] / digest[2:]
+        return self.place_in(self.folder, digest)
+
+    @staticmethod
+    def place_in(folder: Path, hash: str) -> Path:
+        """Where a store in that folder has a blob, if it has it."""
+        return folder / hash[:2] / hash[2:]
 
     def _keep(self, digest: str, size: int, media_type: str, chunks: Iterator[memoryview | bytes]) -> Blob:
         blob = self.bind(digest, size, media_type)
@@ -174,6 +211,14 @@ class BlobStore:
                 os.unlink(name)
             raise
         return blob
+
+
+def file_hash(file: BinaryIO) -> str:
+    """BLAKE2b-256 of what is left of a file. Raises OSError."""
+    digest = hashlib.blake2b(digest_size=32)
+    while piece := file.read(_CHUNK_BYTES):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -115,12 +115,14 @@ class JobSocket:
         try:
             await self._serve(receive, send)
             await _close(send, ENDED, "")
-        except _Wrong as wrong:
-            await _close(send, wrong.code, wrong.why)
-        except (ReaderTooSlow, TimeoutError):
-            self.cut(scope)
-        except (_Gone, OSError):
-            return
+        except (_Wrong, ReaderTooSlow, _Gone, OSError) as ended:
+            # It leads to the task that raised it, and so to itself: what that task saw of the job would stay.
+            ended.__traceback__ = None
+            match ended:
+                case _Wrong():
+                    await _close(send, ended.code, ended.why)
+                case ReaderTooSlow() | TimeoutError():
+                    self.cut(scope)
 
     async def _serve(self, receive: Receive, send: Send) -> None:
         try:

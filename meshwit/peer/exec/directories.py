@@ -13,7 +13,7 @@ from typing import Final
 
 import psutil
 
-_NAME: Final = re.compile(r"meshwit-exec-(\d+)-(\d+)-\w+")
+NAME: Final = re.compile(r"meshwit-exec-(\d+)-(\d+)-\w+")
 ROOM_BYTES_MIN: Final = 256 << 20
 
 
@@ -43,7 +43,7 @@ def sweep(root: Path) -> None:
     """Remove directories whose process is gone (same pid and creation time: within a second, clocks get adjusted)."""
     with contextlib.suppress(OSError):
         for path in root.iterdir():
-            found = _NAME.fullmatch(path.name)
+            found = NAME.fullmatch(path.name)
             if found is not None and not _alive(int(found[1]), int(found[2])):
                 shutil.rmtree(path, ignore_errors=True)
 

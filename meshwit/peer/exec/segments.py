@@ -55,15 +55,17 @@ class SegmentError(ValueError):
 
 
 class _Own:
-    """A segment of ours. ``holds`` counts who looks at it: readers by name, leases of our own under ''."""
+    """A segment of ours. ``holds`` counts who looks at it: readers by name, leases of our own under ''. What is
+    ``abandoned`` is not written again."""
 
-    __slots__ = ("holds", "map", "name", "size")
+    __slots__ = ("abandoned", "holds", "map", "name", "size")
 
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self.size = size
         self.map: mmap.mmap | None = None
         self.holds: Counter[str] = Counter()
+        self.abandoned = False
 
 
 class _Lease:
@@ -97,6 +99,7 @@ class Segments:
         self._spare: deque[_Own] = deque()
         self._maps: dict[str, mmap.mmap] = {}
         self._leases: dict[int, _Lease] = {}
+        self._held_count = self._held_bytes = 0
         self._ended: deque[_Lease] = deque()  # filled by the garbage collector, at any moment: no lock is held there
         self._dropped: defaultdict[str, list[str]] = defaultdict(list)
         self._lent: defaultdict[tuple[str, str], list[object]] = defaultdict(list)
@@ -139,7 +142,7 @@ class Segments:
                     if not lent:
                         del self._lent[name, reader]
                         self._unlink_orphan(name)
-                elif name in self._own:
+                elif name in self._own and self._own[name].holds[reader] > 0:
                     self._release(self._own[name], reader)
 
     def let_go(self, reader: str) -> None:
@@ -147,6 +150,14 @@ class Segments:
         with self._lock:
             self._let_go(reader)
             self._unlink_orphans()
+
+    def abandon(self, reader: str) -> None:
+        """That reader may look on, and will not say when it stops: what it was sent is not written again."""
+        with self._lock:
+            for own in list(self._own.values()):
+                if own.holds.pop(reader, 0):
+                    own.abandoned = True
+                    self._unheld(own)
 
     def gone(self, process: str) -> None:
         """That process has ended: it looks at nothing any more, and its own files go as soon as nobody needs them."""
@@ -200,9 +211,18 @@ class Segments:
             key = id(exporter)
             lease.reference = weakref.ref(exporter, lambda _: self._end(key))
             self._leases[key] = lease
+            self._held_count += 1
+            self._held_bytes += ref.size
             if own is not None:
                 own.holds[""] += 1
         return memoryview(exporter).cast("B").toreadonly()
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """How many views there are, and of how many bytes."""
+        with self._lock:
+            self._collect()
+            return self._held_count, self._held_bytes
 
     def take_dropped(self, sender: str) -> list[str]:
         """Return the segments to be reported as freed to ``sender``."""
@@ -216,8 +236,8 @@ class Segments:
 
     def _let_go(self, reader: str) -> None:
         for own in list(self._own.values()):
-            if own.holds.pop(reader, 0) and not own.holds:
-                self._spare.append(own)
+            if own.holds.pop(reader, 0):
+                self._unheld(own)
         for key in [key for key in self._lent if key[1] == reader]:
             del self._lent[key]
 
@@ -231,6 +251,8 @@ class Segments:
     def _collect(self) -> None:
         while self._ended:
             lease = self._ended.popleft()
+            self._held_count -= 1
+            self._held_bytes -= lease.size
             self._dropped[lease.sender].append(lease.name)
             own = self._own.get(lease.name)
             if own is not None:
@@ -240,8 +262,15 @@ class Segments:
         own.holds[reader] -= 1
         if own.holds[reader] <= 0:
             del own.holds[reader]
-            if not own.holds:
-                self._spare.append(own)
+            self._unheld(own)
+
+    def _unheld(self, own: _Own) -> None:
+        if own.holds:
+            return
+        if own.abandoned:
+            self._discard(own)
+        else:
+            self._spare.append(own)
 
     def _send_on(self, buffer: memoryview, reader: str) -> SegmentRef | None:
         """A buffer that is (part of) a segment already: named again and kept until the reader has freed it."""

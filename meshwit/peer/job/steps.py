@@ -157,9 +157,11 @@ class StepRun:
             self._losses.pop(number, None)
 
     def release(self) -> None:
-        """It is over: neither items nor values are needed any more."""
+        """It is over: of its items and values, and of what it captured, nothing is needed any more."""
         self._total = self.total
-        self.items, self.values = [], []
+        self.items, self.values, self.captured, self._took = [], [], [], []
+        self._attempts.clear()
+        self._losses.clear()
 
     @property
     def total(self) -> int:

@@ -23,6 +23,7 @@ from meshwit.lang.checker import compile_script
 from meshwit.lang.item_calls import item_call
 from meshwit.lang.uses import activities_used, grid_tasks
 from meshwit.outcome import JobState, Outcome
+from meshwit.peer import heap
 from meshwit.peer.control.api import JobScript, JobView, PeerError, Submission
 from meshwit.peer.control.job_messages import OpenStream
 from meshwit.peer.control.options import UpOptions
@@ -45,6 +46,9 @@ from meshwit.peer.work.speeds import Seen
 from meshwit.plugins.registry import Registry
 
 KEPT_FILE: Final = "seen_of_jobs.msgpack"
+TRIM_S: Final = 5.0
+"""Memory that is free is given back so often while jobs begin, and twice after the last one: each time takes some
+milliseconds."""
 _FILE_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
@@ -111,6 +115,9 @@ class MeshJobs:
         engine.on_led = self._led_by
         self._directory: JobDirectory | None = None
         self._kept = b""
+        self._trimming: asyncio.TimerHandle | None = None
+        self._collecting_s = 0.0
+        self._began = False
         kept = _read(self._file)
         engine.leading.speeds.remember(kept.speeds)
         engine.leading.lengths.remember(kept.lengths)
@@ -123,10 +130,11 @@ class MeshJobs:
     # --- the mesh ----------------------------------------------------------------------------------------------
 
     def listen(self, links: Links) -> None:
-        """Read the channels of jobs and blobs."""
+        """Read the channels of jobs, of blobs, and of what passes within a device."""
         self._links = links
         links.on_message(Channel.JOB, lambda link, payload: self.engine.job_frame(link.peer, payload))
         links.on_message(Channel.BLOB, lambda link, payload: self.engine.blob_frame(link.peer, payload))
+        links.on_message(Channel.DEVICE, lambda link, payload: self.engine.device_frame(link.peer, payload))
 
     def belong(
         self,
@@ -145,6 +153,9 @@ class MeshJobs:
         self.engine.dial = dial
 
     def _led_by(self, job: str, leader: PeerId, epoch: int) -> None:
+        self._began = True
+        if self._trimming is None:
+            self._trim_soon()
         self._afar.led_by(job, leader)
         if self._directory is not None:
             self._directory.led_by(job, leader, epoch)
@@ -322,7 +333,21 @@ class MeshJobs:
 
     def close(self) -> None:
         """Follow nothing any more."""
+        if self._trimming is not None:
+            self._trimming.cancel()
         self._afar.close()
+
+    def _trim_soon(self) -> None:
+        self._trimming = asyncio.get_running_loop().call_later(TRIM_S, self._trim)
+
+    def _trim(self) -> None:
+        self._trimming = None
+        if self._collecting_s < heap.PAUSE_S or not self.engine.busy_jobs:
+            self._collecting_s = heap.collect()
+        asyncio.get_running_loop().run_in_executor(None, heap.trim)
+        if self._began:  # what it took may not be free yet
+            self._began = False
+            self._trim_soon()
 
     # --- what is kept ------------------------------------------------------------------------------------------
 

@@ -25,8 +25,8 @@ class Pins:
 
     def add(self, job: str, hashes: Iterable[str]) -> None:
         """A job refers to these blobs."""
-        pinned = self._jobs.setdefault(job, set())
         for name in hashes:
+            pinned = self._jobs.setdefault(job, set())
             if name not in pinned:
                 pinned.add(name)
                 self._shelf.pin(name)

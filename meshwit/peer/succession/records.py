@@ -8,6 +8,7 @@ lacks: in any order, as often as one likes (a grow-only set; Shapiro et al., "Co
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
@@ -47,6 +48,9 @@ class Content(msgspec.Struct, frozen=True, array_like=True):
     header: bytes
     sizes: list[int] = []
     blobs: list[BlobRef] = []
+
+
+_NOTHING: Final = Content(b"")
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
@@ -178,6 +182,17 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     memory_max_bytes: int | None = None
     keep_s: float = 86_400.0
     standbys: int = 2
+
+    @property
+    def listed(self) -> JobSpec:
+        """Without script and arguments: what is held in memory of a job that is over. Texts that many jobs have in
+        common are held once."""
+        blobs = self.arguments.blobs
+        return msgspec.structs.replace(
+            self, text="", arguments=Content(b"", [], blobs) if blobs else _NOTHING,
+            filename=sys.intern(self.filename), name=sys.intern(self.name),
+            submitter=PeerId(sys.intern(self.submitter)), submitter_name=sys.intern(self.submitter_name),
+        )  # fmt: skip
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

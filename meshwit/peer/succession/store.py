@@ -125,14 +125,15 @@ class JobStore:
             self._drop(job)
         return sorted(kept, key=lambda each: (each.spec.started_at, each.spec.id))
 
-    def arguments(self, job: str) -> list[Buffer]:
-        """The buffers of a job's arguments. Raises LookupError if it is not kept, or not whole: then it is dropped."""
+    def specification(self, job: str) -> tuple[JobSpec, list[Buffer]]:
+        """A job as it was submitted, and the buffers of its arguments. Raises LookupError if it is not kept, or not
+        whole: then it is dropped."""
         found, damaged = self._read(lambda db: rows.read_job(db, job))
         if damaged:
             self._drop(job)
         if found is None:
             raise LookupError(_not_kept(job))
-        return list(found[1])
+        return decode_spec(found[0]), list(found[1])
 
     def roots(self, job: str) -> tuple[str, ...]:
         """The folders that a job was given. Raises LookupError if it is not kept."""

@@ -146,12 +146,13 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         return self._queued + (transport.get_write_buffer_size() if transport is not None and self.end is None else 0)
 
-    def send(self, channel: int, payload: Payload, *, always: bool = False) -> bool:
-        """Queues a frame; False if the queue is full or the connection ends. `always`: the queue may be full.
+    def send(self, channel: int, payload: Payload, rest: Payload = b"", *, always: bool = False) -> bool:
+        """Queues a frame of `payload` and `rest`; False if the queue is full or the connection ends.
 
-        The payload must not be changed any more. Raises ValueError if it is too long for its channel.
+        With `always` the queue may be full. Neither must be changed any more. Raises ValueError if they are too long
+        for their channel.
         """
-        size = payload.nbytes if isinstance(payload, memoryview) else len(payload)
+        size = _bytes_of(payload) + _bytes_of(rest)
         header = frame_header(channel, size)
         if self._finishing or self.end is not None:
             return False
@@ -159,6 +160,8 @@ class Connection(asyncio.Protocol):
             return False
         self._queue.append(header)
         self._queue.append(payload)
+        if rest:
+            self._queue.append(rest)
         self._queued += HEADER_BYTES + size
         self.traffic.sent(HEADER_BYTES + size)
         if not self._flushing:
@@ -213,7 +216,7 @@ class Connection(asyncio.Protocol):
             size = 0
             while queue and size < WRITE_BYTES:
                 piece = queue.popleft()
-                length = piece.nbytes if isinstance(piece, memoryview) else len(piece)
+                length = _bytes_of(piece)
                 if length > WRITE_BYTES:  # in parts: the buffers of TLS grow badly
                     whole = memoryview(piece).cast("B")
                     queue.appendleft(whole[WRITE_BYTES:])
@@ -221,7 +224,7 @@ class Connection(asyncio.Protocol):
                 batch.append(piece)
                 size += length
             self._queued -= size
-            transport.write(b"".join(batch))
+            transport.write(batch[0] if len(batch) == 1 else b"".join(batch))
         if self._waiters and self._queued <= self._settings.output_bytes_max // 2:
             self._wake()
         if self._finishing and not queue and not transport.is_closing():
@@ -316,3 +319,7 @@ class Connection(asyncio.Protocol):
         timer = self._timers.pop(name, None)
         if timer is not None:
             timer.cancel()
+
+
+def _bytes_of(payload: Payload) -> int:
+    return payload.nbytes if isinstance(payload, memoryview) else len(payload)

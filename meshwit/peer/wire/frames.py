@@ -26,6 +26,7 @@ class Channel(IntEnum):
     JOB = 5
     BLOB = 6
     JOIN = 7
+    DEVICE = 8
 
 
 HEADER_BYTES: Final = 5
@@ -36,6 +37,7 @@ LIMITS: Final[Mapping[int, int]] = {
     Channel.SESSION: 16 * 1024,
     Channel.GOSSIP: 256 * 1024,
     Channel.JOIN: 16 * 1024,
+    Channel.DEVICE: 512 * 1024,
 }
 """Payload bytes by channel, where they are fewer."""
 

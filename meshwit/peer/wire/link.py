@@ -91,12 +91,12 @@ class Link:
 
     # --- out ---------------------------------------------------------------------------------------------------
 
-    def send(self, channel: int, payload: Payload) -> bool:
-        """Queues a message; False if the queue is full (see `drain`) or the link has ended.
+    def send(self, channel: int, payload: Payload, rest: Payload = b"") -> bool:
+        """Queues `payload` and `rest` as one message; False if the queue is full (see `drain`) or the link has ended.
 
-        The payload must not be changed any more. Raises ValueError if it is longer than its channel allows.
+        Neither must be changed any more. Raises ValueError if they are longer than their channel allows.
         """
-        return self._current.send(channel, payload)
+        return self._current.send(channel, payload, rest)
 
     @property
     def queued_bytes(self) -> int:

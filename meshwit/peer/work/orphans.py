@@ -20,8 +20,8 @@ ORPHAN_S: Final = 60.0
 ORPHANS_MAX: Final = 4096
 TERMS_MAX: Final = 4096
 """Jobs of which it is remembered who leads them."""
-OPENINGS_MAX: Final = 65_536
-"""Steps of which it is remembered, also after they were closed, what their leaders call them."""
+OPENINGS_MAX: Final = 16_384
+"""Steps of which it is remembered, also after they were closed, what their leaders call them: until the job is over."""
 HELD_NUMBERS_MAX: Final = 50_000
 """In one message, where a single batch has no more: it has to fit a frame."""
 _BATCH_NUMBERS: Final = 8
@@ -54,6 +54,7 @@ class Orphans:
         self._told: OrderedDict[Key, Told] = OrderedDict()
         self._terms: OrderedDict[str, Term] = OrderedDict()
         self._openings: OrderedDict[tuple[PeerId, int], tuple[Key, int, Term]] = OrderedDict()
+        self._names: dict[str, set[tuple[PeerId, int]]] = {}
 
     def __iter__(self) -> Iterator[HostedStep]:
         return iter(self._steps.values())
@@ -87,10 +88,11 @@ class Orphans:
     def opened(self, step: HostedStep) -> None:
         """A leader opened a step."""
         name = (step.leader, step.opened.step)
+        self._forget_opening(name)
         self._openings[name] = (step.key, step.opening, step.term)
-        self._openings.move_to_end(name)
+        self._names.setdefault(step.key[0], set()).add(name)
         if len(self._openings) > OPENINGS_MAX:
-            self._openings.popitem(last=False)
+            self._forget_opening(next(iter(self._openings)))
 
     def meant(self, leader: PeerId, step: int) -> tuple[Key, int] | None:
         """What a leader means by a number: a step and its opening; None if it leads that job no more."""
@@ -131,6 +133,8 @@ class Orphans:
 
     def take_job(self, job: str) -> list[HostedStep]:
         """A job is over."""
+        for name in self._names.pop(job, ()):
+            del self._openings[name]
         for key in [key for key in self._told if key[0] == job]:
             del self._told[key]
         return [self._steps.pop(key) for key in [key for key in self._steps if key[0] == job]]
@@ -153,6 +157,13 @@ class Orphans:
         """What a leader was told is nobody's again."""
         for key in [key for key, told in self._told.items() if told.leader == leader]:
             self._unclaim(key, now)
+
+    def _forget_opening(self, name: tuple[PeerId, int]) -> None:
+        if name in self._openings:
+            (job, _), _, _ = self._openings.pop(name)
+            self._names[job].discard(name)
+            if not self._names[job]:
+                del self._names[job]
 
     def _unclaim(self, key: Key, now: float) -> None:
         del self._told[key]

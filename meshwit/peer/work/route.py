@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from meshwit.codec import Buffer
 from meshwit.peer.letters import Letter
 from meshwit.peer.wire.frames import Channel
-from meshwit.peer.work.transfer import Packer, Parcel, Unpacker
+from meshwit.peer.work.transfer import Frame, Packer, Parcel, PlaceBuffer, Unpacker, ViewSegment
 
 UNFINISHED_BYTES_MAX: Final = 2 * 1024**3
 """Of buffers whose message has not come."""
@@ -23,22 +23,30 @@ UNFINISHED_BYTES_MAX: Final = 2 * 1024**3
 class Way(Protocol):
     """A link, as far as it is needed here."""
 
-    def send(self, channel: int, payload: bytes) -> bool:
-        """Queue a message; False if the queue is full or the link has ended."""
+    def send(self, channel: int, payload: bytes, rest: Buffer = b"") -> bool:
+        """Queue a message, with what follows in it; False if the queue is full or the link has ended."""
         ...
 
     async def drain(self) -> None:
         """Wait until there is room, or the link has ended."""
 
+    def fail(self, why: str) -> None:
+        """End the link: what was said on it is lost."""
+
 
 class Route:
-    """See the module."""
+    """See the module.
 
-    def __init__(self, way: Way) -> None:
+    Args:
+        place: puts large buffers where the other sees them, without the link.
+        view: looks at buffers that the other has put so.
+    """
+
+    def __init__(self, way: Way, place: PlaceBuffer = lambda _: None, view: ViewSegment | None = None) -> None:
         self._way = way
-        self._packer = Packer()
-        self._unpacker = Unpacker(UNFINISHED_BYTES_MAX)
-        self._queue: deque[Iterator[bytes]] = deque()
+        self._packer = Packer(place)
+        self._unpacker = Unpacker(UNFINISHED_BYTES_MAX, view)
+        self._queue: deque[Iterator[Frame]] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -56,10 +64,10 @@ class Route:
         """Send a small message before all that waits; where the link is full it is lost."""
         if not self._closed:
             for frame in self._packer.frames(message):
-                self._way.send(Channel.JOB, frame)
+                self._way.send(Channel.JOB, *frame)
 
     def receive(self, frame: bytes) -> Parcel | None:
-        """A frame came; the message that it completes. Raises TransferError."""
+        """A frame came; the message that it completes. Raises TransferError and GoneError."""
         return self._unpacker.receive(frame)
 
     def close(self) -> None:
@@ -69,20 +77,20 @@ class Route:
         if self._pump is not None:
             self._pump.cancel()
 
-    def _write(self) -> bytes | None:
+    def _write(self) -> Frame | None:
         """Write what the link takes; the frame that it did not take."""
         while self._queue:
             for frame in self._queue[0]:
-                if not self._way.send(Channel.JOB, frame):
+                if not self._way.send(Channel.JOB, *frame):
                     return frame
             self._queue.popleft()
         return None
 
-    async def _write_on(self, rest: bytes | None) -> None:
+    async def _write_on(self, rest: Frame | None) -> None:
         try:
             while rest is not None and not self._closed:
                 await self._way.drain()
-                if not self._way.send(Channel.JOB, rest):
+                if not self._way.send(Channel.JOB, *rest):
                     if getattr(self._way, "ended", None) is not None:
                         return
                     await asyncio.sleep(0.001)

@@ -91,9 +91,10 @@ class Working:
         self._say = say
         self._loop = asyncio.get_running_loop()
         self._left: dict[int, int] = {}
+        self._step_of: dict[int, int] = {}
         self._activities: dict[int, str] = {}
         self._unprepared: dict[int, do.Prepare] = {}
-        self._recalls: dict[int, asyncio.Lock] = {}
+        self._recalls: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._warming: asyncio.TimerHandle | None = None
         pool.on_death = self._worker_died
@@ -186,7 +187,7 @@ class Working:
                 case do.Fetch():
                     self._spawn(self._fetch_blobs(effect))
                 case do.Recall():
-                    self._spawn(self._recall(effect))
+                    self._recall(effect)
                 case do.Forget(number=number, items=items):
                     self._pool.drop(number, items)
                 case do.End(number=number, cancel=cancel, replace=replace):
@@ -196,10 +197,11 @@ class Working:
                 case _:
                     assert_never(effect)
 
-    def _spawn(self, work: Any) -> None:
-        task = self._loop.create_task(work)
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _prepare(self, effect: do.Prepare) -> None:
         opened = effect.opened
@@ -268,12 +270,13 @@ class Working:
             self._prepare(waited)
         numbers = effect.batch.items.numbers
         self._left[effect.number] = len(numbers)
+        self._step_of[effect.number] = effect.step
         items = EncodedItems(effect.batch.header, effect.buffers, len(numbers))
         batch = Batch(effect.step, effect.number, items, numbers)
         try:
             self._pool.submit(batch, self._results, self._begun)
         except ValueError as reason:  # a step that the pool did not take
-            self._left.pop(effect.number, None)
+            self._forget(effect.number)
             self._loop.call_soon(self._refuse, effect.step, str(reason))
 
     def _begun(self, number: int) -> None:
@@ -305,21 +308,32 @@ class Working:
     def _ended(self, number: int, count: int, *, over: bool = False) -> None:
         left = self._left.get(number, 0) - count
         if over or left <= 0:
-            self._left.pop(number, None)
+            self._forget(number)
             self.host.batch_ended(number, self._loop.time())
         else:
             self._left[number] = left
 
-    async def _recall(self, effect: do.Recall) -> None:
+    def _recall(self, effect: do.Recall) -> None:
+        """One after another: a leader may ask twice in a row."""
+        task = self._spawn(self._taken_back(effect, self._recalls.get(effect.step)))
+        self._recalls[effect.step] = task
+        task.add_done_callback(partial(self._recalled, effect.step))
+
+    def _recalled(self, step: int, task: asyncio.Task[None]) -> None:
+        if self._recalls.get(step) is task:
+            del self._recalls[step]
+
+    async def _taken_back(self, effect: do.Recall, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
         back = list(effect.queued)
         wanted = set(effect.items)
-        async with self._recalls.setdefault(effect.step, asyncio.Lock()):  # a leader may ask twice in a row
-            for number in effect.batches if wanted else ():
-                if number in self._left:
-                    taken = await self._pool.take_back(number, wanted)
-                    self.host.taken_back(number, taken)
-                    self._ended(number, len(taken))
-                    back += taken
+        for number in effect.batches if wanted else ():
+            if number in self._left:
+                taken = await self._pool.take_back(number, wanted)
+                self.host.taken_back(number, taken)
+                self._ended(number, len(taken))
+                back += taken
         self._perform(self.host.recalled(effect.step, back, self._loop.time()))
         self.feed()
 
@@ -328,9 +342,14 @@ class Working:
         self._perform(self.host.fetched(effect.key, why, self._loop.time()))
         self.feed()
 
+    def _forget(self, batch: int) -> None:
+        self._left.pop(batch, None)
+        self._step_of.pop(batch, None)
+
     def _end(self, number: int, *, cancel: bool) -> None:
         self._activities.pop(number, None)
-        self._recalls.pop(number, None)
+        for batch in [batch for batch, step in self._step_of.items() if step == number]:
+            self._forget(batch)  # the pool says nothing more of it
         if self._unprepared.pop(number, None) is not None:
             return
         if cancel:

@@ -29,7 +29,7 @@ class Net:
         self.accused = []
         self.full = 0
 
-    def add(self, number: int, bytes_max: int | None = None, dial=None) -> BlobService:
+    def add(self, number: int, bytes_max: int | None = None, dial=None, beside=lambda _: None) -> BlobService:
         me = peer(number)
 
         def send(to, payload):
@@ -43,7 +43,7 @@ class Net:
         store = BlobStore(self.folder / str(number), bytes_max)
         service = BlobService(
             store, send, lambda to: to in self.services, lambda who, why: self.accused.append((who, why)),
-            chance=random.Random(number), dial=dial,
+            chance=random.Random(number), dial=dial, beside=beside,
         )  # fmt: skip
         self.services[me] = service
         return service
@@ -282,5 +282,42 @@ def test_a_store_over_its_limit_is_evicted_after_a_fetch(tmp_path):
         while other.store._place(old.hash).exists():
             await asyncio.sleep(0.01)
         assert other.store.find(kept.hash) and other.store.find(blob.hash)
+
+    play(tmp_path, story)
+
+
+def test_a_blob_in_a_store_beside_is_taken_over_without_a_transfer(tmp_path):
+    async def story(net):
+        holder = net.add(1)
+        blob = holder.store.put(os.urandom(3 * CHUNK + 7))
+        fetcher = net.add(2, beside=lambda who: holder.store.folder if who == peer(1) else None)
+        path = await fetcher.fetch(blob.hash, blob.size, [peer(1)])
+        assert path.read_bytes() == holder.store.path(blob).read_bytes()
+        assert not net.sent
+        assert path.stat().st_ino == holder.store.path(blob).stat().st_ino, "stores on one file system share the file"
+        holder.store.path(blob).unlink()
+        assert path.stat().st_size == blob.size
+        assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+    play(tmp_path, story)
+
+
+@pytest.mark.parametrize("harm", ["damaged", "short", "gone"])
+def test_a_blob_beside_that_is_not_what_it_should_be_comes_over_the_link(tmp_path, harm):
+    async def story(net):
+        holder, other = net.add(1), net.add(3)
+        data = os.urandom(2 * CHUNK)
+        blob = holder.store.put(data)
+        beside = BlobStore(tmp_path / "beside")
+        beside.put(data)
+        if harm == "gone":
+            beside.path(blob).unlink()
+        else:
+            beside.path(blob).write_bytes(data[:-1] + (b"" if harm == "short" else bytes([data[-1] ^ 1])))
+        fetcher = net.add(2, beside=lambda who: beside.folder)
+        path = await fetcher.fetch(blob.hash, blob.size, [peer(1)])
+        assert path.read_bytes() == data
+        assert net.sent[peer(1)] > len(data)
+        assert other is not fetcher and not net.accused
 
     play(tmp_path, story)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import queue
 import socket
 import threading
+import time
+import weakref
 from decimal import Decimal
 from pathlib import Path
 
@@ -305,6 +308,23 @@ def test_the_job_of_whoever_leaves_goes_on(jobs, tmp_path):
         assert jobs.led[0].left.wait(20)
 
     assert jobs.led[0].asked == []
+
+
+def test_of_whoever_leaves_nothing_stays_that_only_a_search_for_cycles_would_find(jobs, tmp_path):
+    with ServedJobs(tmp_path, jobs) as served:
+        gc.disable()
+        try:
+            start_job(served.client, asked(jobs), jobs.codec).close()
+            (job,) = jobs.led
+            assert job.left.wait(30)
+            outbox = weakref.ref(job.on_event.__self__)
+            job.on_event = print
+            until = time.monotonic() + 30
+            while outbox() is not None and time.monotonic() < until:
+                time.sleep(0.01)
+            assert outbox() is None
+        finally:
+            gc.enable()
 
 
 def test_the_jobs_of_a_peer_that_stops_are_not_cancelled(jobs, tmp_path):

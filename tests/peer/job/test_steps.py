@@ -51,6 +51,16 @@ def test_a_step_ends_with_its_last_item():
     assert one.done_by == {A: 2, B: 2}
 
 
+def test_a_step_that_is_released_holds_no_value():
+    one = step(4)
+    one.captured = ["large"]
+    returned(one, range(4))
+    one.release()
+    assert (one.items, one.values, one.captured, one._took) == ([], [], [], [])
+    assert (one.total, one.done) == (4, 4)
+    assert one.scheduler.explain(1)
+
+
 def test_the_first_outcome_of_an_item_counts():
     one = step(4)
     assert returned(one, [2, 3], peer=B) == ([2, 3], [], [])

@@ -70,7 +70,7 @@ def test_a_job_and_its_records_come_back_after_reopening(tmp_path):
     again = JobStore(tmp_path)
     (kept,) = again.jobs()
     assert (kept.spec, kept.roots, kept.over, kept.versions) == (spec(), ("/data",), None, {LOGS[0]: 5, LOGS[1]: 2})
-    assert [bytes(each) for each in again.arguments("job")] == [b"abc", b""]
+    assert [bytes(each) for each in again.specification("job")[1]] == [b"abc", b""]
     assert again.roots("job") == ("/data",)
     assert plain(all_of(again, LOGS[0])) == plain(told(5))
     assert again.history("job").versions == kept.versions
@@ -113,7 +113,7 @@ def test_what_is_not_kept_is_said_to_be(store):
     with pytest.raises(StoreError, match="nothing of the job"):
         store.append("none", LOGS[0], 0, told(1))
     with pytest.raises(LookupError):
-        store.arguments("none")
+        store.specification("none")
     with pytest.raises(LookupError):
         store.roots("none")
     assert store.read("none", LOGS[0], 0, 5, 10) == []
@@ -142,7 +142,7 @@ def test_large_buffers_come_back(store):
     store.append("job", LOGS[0], 0, [Record(began()), large])
     (_, read) = all_of(store, LOGS[0])
     assert [bytes(each) for each in read.buffers] == buffers
-    assert [bytes(each) for each in store.arguments("job")] == buffers
+    assert [bytes(each) for each in store.specification("job")[1]] == buffers
     assert 2 * (33 << 20) < store.jobs()[0].bytes < 2 * (34 << 20)
 
 
@@ -345,7 +345,7 @@ def test_a_job_that_is_not_whole_is_dropped(tmp_path, sql):
     store = JobStore(tmp_path)
     store.jobs()
     with pytest.raises(LookupError):
-        store.arguments("job")
+        store.specification("job")
     assert "job job was damaged" in store.notice
     assert [each.spec.id for each in store.jobs()] == ["fine"]
     store.put(spec(), [b"abc"])
@@ -394,7 +394,7 @@ def is_right_or_less(folder: Path) -> str:
                 read = plain(all_of(store, of, job))
                 assert read == plain(told(40, size))[: len(read)]
             assert len(read) == 40
-            assert [bytes(each) for each in store.arguments(job)] == [arguments]
+            assert [bytes(each) for each in store.specification(job)[1]] == [arguments]
         return store.notice
     finally:
         store.close()

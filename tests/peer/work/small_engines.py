@@ -44,7 +44,8 @@ class MemoryWay:
         self._deliver = deliver
         self._queued = 0
 
-    def send(self, channel: int, payload: bytes) -> bool:
+    def send(self, channel: int, payload: bytes, rest: Buffer = b"") -> bool:
+        payload = bytes(payload) + bytes(rest)
         if self.ended is not None or self._queued + len(payload) > QUEUED_BYTES_MAX:
             return False
         self._queued += len(payload)
@@ -55,6 +56,9 @@ class MemoryWay:
         self._queued -= len(payload)
         if self.ended is None:
             self._deliver(channel, payload)
+
+    def fail(self, why: str) -> None:
+        self.ended = why
 
     async def drain(self) -> None:
         while self.ended is None and self._queued > QUEUED_BYTES_MAX // 2:
@@ -67,6 +71,8 @@ def receiver(engine: Engine, sender: PeerId) -> Callable[[int, bytes], None]:
     def deliver(channel: int, payload: bytes) -> None:
         if channel == Channel.JOB:
             engine.job_frame(sender, payload)
+        elif channel == Channel.DEVICE:
+            engine.device_frame(sender, payload)
         else:
             engine.blob_frame(sender, payload)
 
@@ -114,6 +120,7 @@ class Stranger:
 
     Attributes:
         heard: what the engine said to it.
+        way: by which it is reached.
     """
 
     def __init__(self, engine: Engine, name: str = "stranger") -> None:
@@ -122,7 +129,8 @@ class Stranger:
         self._engine = engine
         self._packer = Packer()
         self._unpacker = Unpacker(UNFINISHED_BYTES_MAX)
-        engine.linked(self.me, MemoryWay(self._came))
+        self.way = MemoryWay(self._came)
+        engine.linked(self.me, self.way)
 
     def _came(self, channel: int, payload: bytes) -> None:
         parcel = self._unpacker.receive(payload) if channel == Channel.JOB else None
@@ -131,7 +139,7 @@ class Stranger:
 
     def say(self, message: JobMessage, buffers: Sequence[Buffer] = ()) -> None:
         for frame in self._packer.frames(message, buffers):
-            self._engine.job_frame(self.me, frame)
+            self._engine.job_frame(self.me, b"".join(frame))
 
     async def hears(self, kind: type) -> Any:
         """The next message of a kind; those before it are passed over."""

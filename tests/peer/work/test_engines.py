@@ -163,7 +163,7 @@ def test_a_peer_whose_worker_processes_do_not_start_costs_no_item(stage, tmp_pat
     async def main() -> tuple[list[int], dict[str, int], list[events.PeersLeftOut]]:
         async with small_mesh(2, tmp_path) as mesh:
             leader, broken = mesh.engines
-            broken._pool._config["path"] = 3  # no list: the worker ends before it is ready
+            broken._pool._crew._config["path"] = 3  # no list: the worker ends before it is ready
             job = Watched(leader, NOTES, str(tmp_path / "notes"), 40, 0.02)
             outcome = await job.ends()
             told = [each for each in job.seen if isinstance(each, events.PeersLeftOut)]

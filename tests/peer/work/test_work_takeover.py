@@ -613,6 +613,32 @@ def test_attack_of_very_many_jobs_the_terms_used_last_are_remembered(monkeypatch
     assert [at.host._orphans.term(f"job {job}") is None for job in range(9)] == [True] * 6 + [False] * 3
 
 
+def test_of_a_job_that_is_over_no_step_is_remembered():
+    at = Kept()
+    for step in range(3):
+        at.lead(ADA, step, path=(step,))
+    at.open(ADA, 7, "other", path=(1,), epoch=1)
+    at.open(ADA, 7, "other", path=(2,), epoch=1)
+    for step in range(3):
+        at.close(ADA, step)
+    assert at.host._orphans.meant(ADA, 2) is not None
+    at.carry_out(at.host.job_over("job", at.now))
+    assert [at.host._orphans.meant(ADA, step) for step in range(3)] == [None] * 3
+    assert at.host._orphans.meant(ADA, 7) is not None
+    at.carry_out(at.host.job_over("other", at.now))
+    assert (at.host._orphans._openings, at.host._orphans._names) == ({}, {})
+
+
+def test_attack_of_very_many_steps_those_opened_last_are_remembered(monkeypatch):
+    monkeypatch.setattr(limits, "OPENINGS_MAX", 3)
+    at = Kept()
+    for step in range(9):
+        at.lead(ADA, step, path=(step,))
+        at.close(ADA, step)
+    assert [at.host._orphans.meant(ADA, step) is None for step in range(9)] == [True] * 6 + [False] * 3
+    assert sum(map(len, at.host._orphans._names.values())) == 3
+
+
 def test_attack_of_very_many_orphans_the_oldest_end(monkeypatch):
     monkeypatch.setattr(limits, "ORPHANS_MAX", 2)
     at = Kept()
