@@ -245,7 +245,8 @@ def test_a_paused_job_starts_nothing_anywhere_until_it_goes_on(stage, tmp_path):
         leader.leading.resume(job.job)
         outcome = await job.ends()
         assert outcome.variables["ys"] == list(range(12))
-        assert len(list(folder.iterdir())) == 12
+        begun = {int(file.name.split()[0]) for file in folder.iterdir()}
+        assert begun == set(range(12)), "at the end whoever is free may help another, so some may have begun twice"
 
     stage.run(main())
 
