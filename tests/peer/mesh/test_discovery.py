@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ HASH = mesh_hash(MESH)
 INSTANCE = "0123456789abcdef" * 2
 NAME = f"{INSTANCE}.{SERVICE}"
 FIELDS = {b"m": HASH.encode()}
+PATIENCE_S = 60.0
+"""A peer that tells nothing for so long is ended, and the test with it."""
 
 
 def sighting(number: int = 0, *hosts: str, port: int = 7723) -> Sighting:
@@ -210,6 +213,7 @@ class Running:
             text=True,
         )
         self.instances: set[str] = set()
+        self._told: list[list[Any]] = []
 
     def say(self, word: str) -> None:
         assert self.process.stdin is not None
@@ -217,7 +221,18 @@ class Running:
         self.process.stdin.flush()
 
     def until(self, kind: str) -> list[Any]:
-        """The next thing of that kind that it tells; the test's own limit is that of the whole run."""
+        """The next thing of that kind that it tells: others may come before it, and are kept for whoever asks."""
+        for place, words in enumerate(self._told):
+            if words[0] == kind:
+                return self._told.pop(place)
+        limit = threading.Timer(PATIENCE_S, self.process.kill)
+        limit.start()
+        try:
+            return self._read_until(kind)
+        finally:
+            limit.cancel()
+
+    def _read_until(self, kind: str) -> list[Any]:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             words: list[Any] = json.loads(line)
@@ -225,6 +240,7 @@ class Running:
                 self.instances.add(words[2])
             if words[0] == kind:
                 return words
+            self._told.append(words)
         raise AssertionError(f"ended without {kind!r}")
 
 
