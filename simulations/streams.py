@@ -1,9 +1,10 @@
 """Reliable streams between two hosts: in order, nothing lost, stalling and closing as TCP does.
 
 A lost segment comes 0.2 s later, then 0.4 s, and so on (the least retransmission time-out of common systems; that
-later segments may hasten it is left out, so streams here are rather slower than real ones). Over a cut way, the first
-message in the queue is tried again with pauses that double up to two minutes: a stream that stalled for minutes stays
-stalled for minutes after the way is back, as it does in truth.
+later segments may hasten it is left out, so streams here are rather slower than real ones), after three seconds at
+most: by then later ones have, or the losses are over. Over a cut way, the first message in the queue is tried again
+with pauses that double up to two minutes: a stream that stalled for minutes stays stalled for minutes after the way is
+back, as it does in truth.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from simulations.ways import Ways
 SEGMENT_OVERHEAD_BYTES: Final = 40
 """IPv4 and TCP headers, of data and of the acknowledgement alike."""
 RETRY_FIRST_S: Final = 0.2
+LOST_PAUSE_S_MAX: Final = 1.6
 RETRY_S_MAX: Final = 120.0
 STALL_S_MAX: Final = 900.0
 """After which a system gives a stream up (Linux: 15 retransmissions)."""
@@ -99,7 +101,7 @@ class StreamEnd:
         target.traffic.bytes_out += SEGMENT_OVERHEAD_BYTES
         delay = ways.delay_s(source, conditions, on_line)
         pause = RETRY_FIRST_S
-        while ways.lost(source, target, conditions) and pause < RETRY_S_MAX:
+        while ways.lost(source, target, conditions) and pause <= LOST_PAUSE_S_MAX:
             source.traffic.bytes_out += on_line
             delay += pause
             pause *= 2

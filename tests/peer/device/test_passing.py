@@ -238,7 +238,9 @@ def test_another_process_of_the_device_finds_a_folder_and_one_with_places_of_its
     try:
         assert _seen(own.path.name)
         apart = ["unshare", "--mount", "--net", "sh", "-c"]
-        mounts = "mount -t tmpfs none /dev/shm && mount -t tmpfs none /tmp"
+        mounts = f"mount -t tmpfs none {own.path.parent}"
+        if Path(sys.executable).is_relative_to(own.path.parent) or ROOT.is_relative_to(own.path.parent):
+            pytest.skip("what runs here lies where the folder does")
         if sys.platform != "linux" or shutil.which("unshare") is None:
             pytest.skip("namespaces are Linux's")
         if subprocess.run([*apart, mounts], capture_output=True, check=False).returncode:
