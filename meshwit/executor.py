@@ -26,7 +26,7 @@ from meshwit import client, remote_streams
 from meshwit.bench.allowances import needed_for
 from meshwit.codec import Codec, CodecError
 from meshwit.peer.blobs.store import BlobStore, user_folder
-from meshwit.peer.control.client import ControlClient, find_all
+from meshwit.peer.control.client import first_peer
 from meshwit.peer.control.job_messages import OpenStream
 from meshwit.plugins.discovery import installed
 from meshwit.plugins.python import pickled
@@ -68,7 +68,7 @@ class Executor(FuturesExecutor):
         self._lock = threading.Lock()
         self._streams: dict[_Key, Stream] = {}
         self._down = False
-        self._peer = None if here else _running_peer()
+        self._peer = None if here else first_peer()
         self._codec = Codec([*installed().wire_types(), BlobStore(user_folder()).wire_type()])
 
     @property
@@ -286,8 +286,3 @@ def _unpickled(outcome: Any) -> Any:
         raise TaskError(lines.rpartition("\n")[2], lines)
     reason.add_note(f"where it ran:\n{lines}")
     raise reason
-
-
-def _running_peer() -> ControlClient | None:
-    running, _ = find_all()
-    return running[0].client if running else None

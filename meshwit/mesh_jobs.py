@@ -11,7 +11,7 @@ from meshwit.lang.program import Program
 from meshwit.parameters import ParameterError, bind_parameters, named_job
 from meshwit.peer.blobs.store import BlobStore, user_folder
 from meshwit.peer.control import job_client
-from meshwit.peer.control.client import ControlClient, NoAnswerError, OtherVersionError, find_all
+from meshwit.peer.control.client import ControlClient, NoAnswerError, OtherVersionError, first_peer
 from meshwit.peer.control.following import RunningPeers, WatchedJob
 from meshwit.peer.control.job_messages import Attach, Submit
 from meshwit.plugins.discovery import installed
@@ -33,8 +33,8 @@ def start(program: Program, job: str | None, args: Sequence[object], params: Map
         ScriptError: the peer has other controllers than are installed here.
         PeerError: it refuses, or is gone before it has answered.
     """
-    running, _ = find_all()
-    if not running:
+    peer = first_peer()
+    if peer is None:
         return None
     checked = named_job(program, job)
     blobs = BlobStore(user_folder())
@@ -44,7 +44,7 @@ def start(program: Program, job: str | None, args: Sequence[object], params: Map
             Submit, text=program.text, filename=program.filename, job=checked.name,
             arguments=bind_parameters(checked, args, params, program.offer, blobs), codec=codec, roots=[Path.cwd()],
         )  # fmt: skip
-        started = job_client.start_job(running[0].client, submission, codec)
+        started = job_client.start_job(peer, submission, codec)
     except (NoAnswerError, OtherVersionError) as reason:
         _log.info("a peer of this process runs the job: %s", reason)
         return None

@@ -186,10 +186,8 @@ def _asked(
 
 def _leading_peer(options: RunOptions) -> ControlClient | None:
     """The first peer of this device that answers, else one of this process; None if this device is in no mesh."""
-    if first_running() is not None:
-        running, _ = control_client.find_all()
-        if running:
-            return running[0].client
+    if first_running() is not None and (client := control_client.first_peer()) is not None:
+        return client
     return ensure_peer() if options.quiet else ensure_peer(to_stderr)
 
 

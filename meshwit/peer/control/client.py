@@ -235,6 +235,12 @@ class Silent(msgspec.Struct, frozen=True):
     reason: str
 
 
+def first_peer() -> ControlClient | None:
+    """The first peer of this user and device that answers, None if there is none."""
+    running, _ = find_all()
+    return running[0].client if running else None
+
+
 def find_all(home: Path | None = None) -> tuple[list[Running], list[Silent]]:
     """All peers of a home that run. Files that a killed peer left behind are passed over."""
     running, silent = [], []
