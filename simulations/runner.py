@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import subprocess
@@ -18,6 +19,7 @@ from simulations.engine import Simulation
 from simulations.scenario import Run
 from simulations.scenarios import SCENARIOS
 
+logging.getLogger("meshwit").addHandler(logging.NullHandler())  # what peers log goes wrong on purpose
 TWICE_LIMIT_S: Final = 6 * 3600.0
 
 

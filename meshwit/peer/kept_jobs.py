@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ from meshwit.peer.succession.pinning import Shelf
 from meshwit.peer.succession.records import Decided, JobSpec, Term
 from meshwit.peer.succession.replaying import Replay
 from meshwit.peer.succession.sending import Say
-from meshwit.peer.succession.store import StoreError
+from meshwit.peer.succession.store import JobStore, StoreError
 from meshwit.peer.succession.writing import Report, content_of
 from meshwit.peer.telling import outcome_of
 from meshwit.peer.work.messages import Held, Redone, span
@@ -91,7 +92,9 @@ class KeptJobs:
         led_by: Callable[[str, Term, bool], None],
         over: Callable[[str], None],
     ) -> None:
-        self.keeping = Keeping(me, folder, codec, offer, say, fetch, linked, self, shelf)
+        self.keeping = Keeping(
+            me, partial(JobStore, folder), codec, self._compiled, say, fetch, linked, self, shelf
+        )  # fmt: skip
         self._me = me
         self._name = name
         self._leading = leading
@@ -176,7 +179,7 @@ class KeptJobs:
                 raise LookupError("it has not ended, as far as this device knows")
             if not replay.whole:
                 raise LookupError("some of what was recorded of it is missing here")
-            program = compile_script(spec.text, self._offer, spec.filename)
+            program = self._compiled(spec.text, spec.filename)
             arguments = self._codec.decode(spec.arguments.header, buffers)
         except (StoreError, LookupError, CodecError, ScriptError) as reason:
             raise PeerError(f"the outcome of the job {job} is not to be had here: {reason}") from None
@@ -197,7 +200,7 @@ class KeptJobs:
         """Lead a job on."""
         spec = taken.spec
         try:
-            program = compile_script(spec.text, self._offer, spec.filename)
+            program = self._compiled(spec.text, spec.filename)
             arguments = self._codec.decode(spec.arguments.header, taken.arguments)
         except (ScriptError, CodecError) as reason:
             _log.error("the job %s cannot be led on: %s", spec.id, reason)
@@ -343,6 +346,9 @@ class KeptJobs:
             leader = running.leader
             self.keeping.ended(running.id, leader.state, running.ended_at or time.time(), leader.failure)
             self._loop.call_soon(self._over, running.id)  # after what was said to this peer's own workers
+
+    def _compiled(self, text: str, filename: str) -> ir.Program:
+        return compile_script(text, self._offer, filename)
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = self._loop.create_task(work)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import msgspec
+
 from meshwit.codec import Buffer
 from meshwit.outcome import JobState
 from meshwit.peer.succession.history import History
 from meshwit.peer.succession.records import Began, JobSpec, LogId, Over, Record
-from meshwit.peer.succession.store import StoreError
+from meshwit.peer.succession.store import Kept, StoreError
 
 
 class SimulatedDisk:
@@ -21,6 +23,8 @@ class SimulatedDisk:
         busy_until: virtual time until which it is at work.
     """
 
+    notice = ""
+
     def __init__(self) -> None:
         self.specs: dict[str, tuple[JobSpec, Sequence[Buffer]]] = {}
         self.full = False
@@ -29,16 +33,46 @@ class SimulatedDisk:
         self._histories: dict[str, History] = {}
         self._written: list[tuple[str, LogId]] = []
 
-    def put(self, spec: JobSpec, buffers: Sequence[Buffer]) -> None:
+    # --- as `succession.store.Store` ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """The file is let go."""
+
+    def put(self, spec: JobSpec, buffers: Sequence[Buffer], roots: Sequence[str] = ()) -> None:
         """Keep a job."""
         self._there_is_room()
         self.specs.setdefault(spec.id, (spec, buffers))
 
+    def jobs(self) -> list[Kept]:
+        """All jobs."""
+        return [self._kept(spec) for spec, _ in self.specs.values()]
+
+    def specification(self, job: str) -> tuple[JobSpec, list[Buffer]]:
+        """A job as it was submitted."""
+        self._is_kept(job, LookupError)
+        spec, buffers = self.specs[job]
+        return spec, list(buffers)
+
+    def roots(self, job: str) -> tuple[str, ...]:
+        """Folders that a job was given: none."""
+        self._is_kept(job, LookupError)
+        return ()
+
+    def expire(self, now: float) -> list[str]:
+        """Remove jobs that have been over for long."""
+        kept = self.jobs()
+        gone = [each.spec.id for each in kept if each.ended_at is not None and now > each.ended_at + each.spec.keep_s]
+        for job in gone:
+            del self.specs[job]
+            self._logs.pop(job, None)
+            self._histories.pop(job, None)
+            self._written = [each for each in self._written if each[0] != job]
+        return gone
+
     def append(self, job: str, log: LogId, first: int, records: Sequence[Record]) -> None:
         """Keep records of a log; those that are there are passed over."""
         self._there_is_room()
-        if job not in self.specs:
-            raise StoreError(f"nothing of the job {job} is kept on this device")
+        self._is_kept(job, StoreError)
         held = self._logs.setdefault(job, {}).get(log, [])
         if first > len(held) or any(isinstance(each.body, Began) != (n == 0) for n, each in enumerate(records, first)):
             raise ValueError("the records do not continue their log")
@@ -63,13 +97,17 @@ class SimulatedDisk:
                     history.add(log, number, record.body)
         return history
 
+    def blobs(self, job: str) -> set[str]:
+        """What its records refer to: nothing."""
+        return set()
+
+    # --- for who looks from outside, and for what goes wrong ---------------------------------------------------------
+
     def over(self, job: str) -> JobState | None:
         """The outcome of a job, as the log of the highest term says."""
         head = self.history(job).head
-        for record in reversed(self._logs[job][head] if head is not None else []):
-            if isinstance(record.body, Over):
-                return record.body.state
-        return None
+        ends = self._ends(job, head) if head is not None else []
+        return ends[-1].state if ends else None
 
     def records(self, job: str) -> int:
         """How many lie here of a job."""
@@ -86,6 +124,25 @@ class SimulatedDisk:
                 del self._logs[job][log]
             self._histories.pop(job, None)
         return count
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _kept(self, spec: JobSpec) -> Kept:
+        """Of several ends that of the highest log counts, as on a real disk."""
+        logs = self._logs.get(spec.id, {})
+        ends = [end for log in sorted(logs) for end in self._ends(spec.id, log)]
+        kept = Kept(spec, versions={log: len(records) for log, records in logs.items()})
+        if not ends:
+            return kept
+        over = ends[-1]
+        return msgspec.structs.replace(kept, over=over.state, ended_at=over.ended_at, failure=over.failure)
+
+    def _ends(self, job: str, log: LogId) -> list[Over]:
+        return [record.body for record in self._logs[job][log] if isinstance(record.body, Over)]
+
+    def _is_kept(self, job: str, otherwise: type[Exception]) -> None:
+        if job not in self.specs:
+            raise otherwise(f"nothing of the job {job} is kept on this device")
 
     def _there_is_room(self) -> None:
         if self.full:

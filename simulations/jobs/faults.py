@@ -291,7 +291,6 @@ class Faults:
     def refuse(self, device: Device) -> None:
         """It stands by no more."""
         device.willing = False
-        self.mesh.running[device.id].keeping.willing = False
 
 
 FAULTS: Final[dict[str, Callable[[Faults, Device], None]]] = {

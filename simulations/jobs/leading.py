@@ -40,6 +40,8 @@ from meshwit.peer.job.journal import Journal, Known
 from meshwit.peer.job.leader import JobLeader
 from meshwit.peer.job.steps import TaskFault
 from meshwit.peer.job.workers import Worker
+from meshwit.peer.succession.handing_over import TakenOver
+from meshwit.peer.succession.keeping import Keeping
 from meshwit.peer.succession.records import JobSpec, LogId, Term
 from meshwit.peer.succession.replaying import Replay
 from meshwit.peer.succession.writing import Report
@@ -62,7 +64,6 @@ from meshwit.peer.work.messages import (
     span,
 )
 from simulations.jobs.clock import Clock
-from simulations.jobs.keeping import Keeping
 from simulations.jobs.lab import CODEC, OFFER, OWNERS, compiled
 from simulations.jobs.surroundings import Say, Watching
 
@@ -117,7 +118,7 @@ class Leading:
     def start(self, spec: JobSpec) -> None:
         """Lead a job."""
         leader = self._leader_of(spec, None)
-        self._lead(Led(spec, leader, self.keeping.begin(spec)), 0.0)
+        self._lead(Led(spec, leader, self.keeping.begin(spec, [], [])), 0.0)
 
     def _leader_of(self, spec: JobSpec, journal: Journal | None) -> JobLeader:
         return JobLeader(
@@ -156,16 +157,15 @@ class Leading:
 
     # --- what `Keeping` wants ----------------------------------------------------------------------------------------
 
-    def lead_on(
-        self, spec: JobSpec, replay: Replay, term: Term, elapsed: float, reports: list[tuple[PeerId, Held | Redone]]
-    ) -> None:
+    def lead_on(self, taken: TakenOver) -> None:
         """Lead a job on."""
-        leader = self._leader_of(spec, replay.journal)
-        led = self.jobs[spec.id] = Led(spec, leader, term)
-        self._learn(led, replay)
-        for peer, message in reports:
-            self.redone(spec.id, peer, message)
-        self._lead(led, elapsed)
+        spec = taken.spec
+        leader = self._leader_of(spec, taken.replay.journal)
+        led = self.jobs[spec.id] = Led(spec, leader, taken.term)
+        self._learn(led, taken.replay)
+        for peer, message, buffers in taken.reports:
+            self.redone(spec.id, peer, message, buffers)
+        self._lead(led, taken.elapsed)
 
     def learn(self, job: str, replay: Replay) -> None:
         """Others' records of a job that runs here."""
@@ -181,7 +181,7 @@ class Leading:
         for path, known in replay.answers:
             self.perform(led, led.leader.answer_learned(path, known, now))
 
-    def redone(self, job: str, peer: PeerId, message: Held | Redone) -> None:
+    def redone(self, job: str, peer: PeerId, message: Held | Redone, buffers: Sequence[Buffer]) -> None:
         """A worker says what it holds of a job that runs here."""
         led = self.jobs.get(job)
         if led is None:
@@ -214,6 +214,9 @@ class Leading:
         if led is not None:
             led.leader.step_down(self._clock.now)
             self._gone(led)
+
+    def kept(self, job: str) -> None:
+        """A job has ended, and all of it is kept."""
 
     def led_by(self, job: str, term: Term, took_over: bool) -> None:
         """A new term of a job is known."""
@@ -314,7 +317,7 @@ class Leading:
                 case JobEnded():
                     self._gone(led)
                     self._watch.ended(self.me, job, led.term, led.leader)
-                    self.keeping.ended(job, led.leader.state, led.leader.failure)
+                    self.keeping.ended(job, led.leader.state, self._clock.now, led.leader.failure)
                 case _:
                     assert_never(effect)
         led.calls += 1

@@ -17,7 +17,7 @@ from meshwit.ids import PeerId
 from meshwit.outcome import JobState
 from meshwit.peer.succession.known import Role
 from meshwit.peer.succession.records import Content, Decided, JobSpec
-from meshwit.peer.succession.replaying import Replay
+from meshwit.peer.succession.replaying import Replay, replay_of
 from meshwit.peer.work.messages import span
 from simulations.hosts import LAN, Conditions, Cut, Host
 from simulations.invariants import Watch
@@ -182,7 +182,7 @@ class JobsMesh:
             decide = lambda replay: [  # noqa: E731
                 Decided(path, span(items), again) for path, items, _ in replay.journal.undecided()
             ]
-        self.running[device.id].keeping.resume(job, decide)
+        self.running[device.id].resume(job, decide)
 
     def leaders(self, job: str) -> list[JobsPeer]:
         """Those that lead a job, as they believe."""
@@ -229,7 +229,7 @@ class JobsMesh:
         if peer is None or known is None or known.over not in DONE or device.disk.over(job) not in DONE:
             return None  # one whose disk was full knows that what lies there was overruled
         spec, _ = device.disk.specs[job]
-        replay = peer.keeping.replay(job)
+        replay = replay_of(device.disk, job, CODEC)
         if not replay.whole:
             return None
         leader = peer.leading.outcome_of(spec, replay)

@@ -3,7 +3,8 @@ and `peer.mesh.jobs` do it: what gossip tells of others says who may work and st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -25,7 +26,9 @@ from meshwit.peer.succession.messages import (
     Leads,
     StandBy,
 )
-from meshwit.peer.succession.records import JobSpec, Term
+from meshwit.peer.succession.records import Decided, JobSpec, Term
+from meshwit.peer.succession.replaying import Replay
+from meshwit.peer.succession.store import StoreError
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.wire.link import Link
 from meshwit.peer.work.messages import (
@@ -50,10 +53,11 @@ from meshwit.peer.work.speeds import Speeds
 from simulations.hosts import End, Host
 from simulations.jobs.clock import Clock
 from simulations.jobs.device import Device
-from simulations.jobs.keeping import Keeping
+from simulations.jobs.keeping import WatchedKeeping, thread_of
 from simulations.jobs.lab import CONTROLLERS, OFFER
 from simulations.jobs.leading import Leading
 from simulations.jobs.links import Membership
+from simulations.jobs.loop import DeviceLoop
 from simulations.jobs.parts import Parts
 from simulations.jobs.surroundings import Letter, Watching
 from simulations.jobs.working import Working
@@ -120,12 +124,10 @@ class JobsPeer:
             self.me, self.clock, device.slots, device.speed, self.say, mesh.watch, lab=device.lab
         )  # fmt: skip
         self.leading = Leading(self.me, self.clock, self.say, self._led_by, mesh.watch, rng)
-        self.keeping = Keeping(
-            self.me, self.clock, device.disk, self.say, lambda: list(self.links), self.leading, mesh.watch, rng,
-            lab=device.lab,
-        )  # fmt: skip
-        self.keeping.willing = device.willing
-        self.leading.keeping = self.keeping
+        self.loop = DeviceLoop(self.clock, thread_of(device, self.clock, rng))  # type: ignore[abstract]  # no sockets
+        self.keeping = self.leading.keeping = WatchedKeeping(
+            device, self.clock, self.loop, self.say, lambda: list(self.links), self.leading, mesh.watch
+        )
         self._letters: list[tuple[Letter, Sequence[Buffer]]] = []
         self._beat_alarm = self.clock.alarm(self._beat)
         self._received = 0
@@ -175,6 +177,15 @@ class JobsPeer:
         """Lead a job."""
         self._beat_soon()
         self.leading.start(spec)
+
+    def resume(self, job: str, decisions: Callable[[Replay], Sequence[Decided]] | None) -> None:
+        """Lead a job on that nobody leads, if it can."""
+
+        async def resume() -> None:
+            with contextlib.suppress(StoreError, LookupError):
+                await self.keeping.resume(job, decisions)
+
+        self.loop.create_task(resume())
 
     # --- the mesh ----------------------------------------------------------------------------------------------------
 
@@ -306,7 +317,7 @@ class JobsPeer:
             case Refused() | Granted() | Begun() | Done() | GivenBack() | Beat() | Died():
                 self.leading.reported(peer, message, buffers)
             case Held() | Redone() | Ready():
-                self.keeping.told(peer, message)
+                self.keeping.told(peer, message, buffers)
             case _:
                 self.keeping.received(peer, message, buffers)
                 if isinstance(message, Leads):

@@ -8,9 +8,7 @@ from typing import Any, TypeAlias
 
 from meshwit.codec import Buffer, CodecError
 from meshwit.ids import PeerId
-from meshwit.lang.checker import compile_script
 from meshwit.lang.diagnostics import ScriptError
-from meshwit.lang.offer import Offer
 from meshwit.peer.succession.disk import Disk
 from meshwit.peer.succession.messages import StandBy
 from meshwit.peer.succession.records import JobSpec, LogId, Over, Record, Versions, decode_spec
@@ -18,6 +16,8 @@ from meshwit.peer.succession.store import StoreError
 
 Fetch: TypeAlias = Callable[[Sequence[tuple[str, int]], Sequence[PeerId]], Coroutine[Any, Any, str]]
 """Brings blobs here from those who have them; why that failed, empty if it did not."""
+Check: TypeAlias = Callable[[str, str], object]
+"""Checks a script, and its file's name."""
 
 
 class RefusedError(Exception):
@@ -28,7 +28,7 @@ class Arrivals:
     """See the module.
 
     Args:
-        offer: what scripts are checked against: who cannot check one cannot lead it either.
+        check: raises ScriptError where a script cannot run here: then this peer could not lead its job either.
         fetch: brings blobs here.
         spawn: runs something beside.
     """
@@ -36,12 +36,12 @@ class Arrivals:
     def __init__(
         self,
         disk: Disk,
-        offer: Offer,
+        check: Check,
         fetch: Fetch,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self._disk = disk
-        self._offer = offer
+        self._check = check
         self._fetch = fetch
         self._spawn = spawn
         self._last: dict[str, asyncio.Task[None]] = {}
@@ -72,7 +72,7 @@ class Arrivals:
             spec = decode_spec(message.header)
             if spec.id != message.job:
                 raise ValueError("the job is another one")
-            compile_script(spec.text, self._offer, spec.filename)
+            self._check(spec.text, spec.filename)
             await self._bring(spec.arguments.blobs, peer)
             store = self._disk.store
             await self._disk.run(store.put, spec, buffers)

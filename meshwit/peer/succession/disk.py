@@ -7,10 +7,9 @@ import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
-from meshwit.peer.succession.store import JobStore, StoreError
+from meshwit.peer.succession.store import Store, StoreError
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -19,19 +18,22 @@ _log = logging.getLogger(__name__)
 class Disk:
     """See the module. To be made on the running loop; `store` from when it is open.
 
+    Args:
+        opened: opens it; raises StoreError where nothing can be kept on this device.
+
     Attributes:
         notice: what people should know about the journal, empty if nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, opened: Callable[[], Store]) -> None:
         self.notice = ""
-        self._folder = folder
+        self._opened = opened
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "journal")
-        self._store: JobStore | None = None
+        self._store: Store | None = None
 
     @property
-    def store(self) -> JobStore:
+    def store(self) -> Store:
         """Raises StoreError where nothing can be kept on this device."""
         if self._store is None:
             raise StoreError("this device keeps no jobs")
@@ -40,7 +42,7 @@ class Disk:
     async def open(self) -> None:
         """Open the file; where that cannot be, `notice` says why, and `store` that there is none."""
         try:
-            self._store = await self.run(JobStore, self._folder)
+            self._store = await self.run(self._opened)
             self.notice = self._store.notice
         except StoreError as problem:
             self.problem(problem)

@@ -11,17 +11,15 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.ids import PeerId
 from meshwit.lang.control import Failure
-from meshwit.lang.offer import Offer
 from meshwit.outcome import JobState
 from meshwit.peer.job.effects import Keep, KeepIntent
 from meshwit.peer.succession import effects as do
-from meshwit.peer.succession.arriving import Arrivals, Fetch, RefusedError
+from meshwit.peer.succession.arriving import Arrivals, Check, Fetch, RefusedError
 from meshwit.peer.succession.carrying import records_of
 from meshwit.peer.succession.disk import Disk
 from meshwit.peer.succession.handing_over import Leads, TakenOver, Taking
@@ -41,7 +39,7 @@ from meshwit.peer.succession.records import (
 )
 from meshwit.peer.succession.replaying import Replay, replay_of
 from meshwit.peer.succession.sending import Say, Sender
-from meshwit.peer.succession.store import Kept, StoreError
+from meshwit.peer.succession.store import Kept, Store, StoreError
 from meshwit.peer.succession.succession import Succession
 from meshwit.peer.succession.writing import LogWriter, Report
 from meshwit.peer.work.messages import Durable, Held, Ready, Redone
@@ -61,13 +59,14 @@ class Keeping:
 
     Args:
         me: this peer.
-        folder: where jobs are kept.
-        offer: what scripts are checked against.
+        opened: opens what jobs are kept in; raises StoreError.
+        check: raises ScriptError for scripts that this peer could not lead.
         say: sends a message to a peer.
         fetch: brings blobs here; says why not.
         linked: the peers that there is a connection to.
         leads: leads jobs.
         shelf: where blobs are.
+        wall: seconds since 1970.
 
     Attributes:
         core: who leads what.
@@ -76,14 +75,15 @@ class Keeping:
     def __init__(
         self,
         me: PeerId,
-        folder: Path,
+        opened: Callable[[], Store],
         codec: Codec,
-        offer: Offer,
+        check: Check,
         say: Say,
         fetch: Fetch,
         linked: Callable[[], Iterable[PeerId]],
         leads: Leads,
         shelf: Shelf,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.me = me
         self.core = Succession(me)
@@ -91,8 +91,9 @@ class Keeping:
         self._say = say
         self._linked = linked
         self._leads = leads
+        self._wall = wall
         self._loop = asyncio.get_running_loop()
-        self._disk = Disk(folder)
+        self._disk = Disk(opened)
         self._recorder = Recorder(self._disk, self)
         self._sender = Sender(self._disk, self._recorder, say, self._spawn)
         self._pins = Pins(shelf)
@@ -100,7 +101,7 @@ class Keeping:
         self._ended_at: dict[str, float] = {}
         self._abandoned: set[str] = set()
         self._taking: dict[str, Taking] = {}
-        self._arrivals = Arrivals(self._disk, offer, fetch, self._spawn)
+        self._arrivals = Arrivals(self._disk, check, fetch, self._spawn)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._expire_timer: asyncio.TimerHandle | None = None
@@ -376,7 +377,7 @@ class Keeping:
         del self._taking[job]
         if job in self._abandoned:
             self._abandoned.discard(job)
-            self.ended(job, JobState.CANCELLED, time.time(), None)
+            self.ended(job, JobState.CANCELLED, self._wall(), None)
         else:
             self._leads.lead_on(
                 TakenOver(log.spec, log.arguments, roots, replay, effect.term, effect.elapsed, taking.reports)
@@ -466,7 +467,7 @@ class Keeping:
 
     async def _expired(self) -> None:
         with contextlib.suppress(StoreError):
-            for job in await self._disk.run(self._disk.store.expire, time.time()):
+            for job in await self._disk.run(self._disk.store.expire, self._wall()):
                 self._recorder.leave(job)
                 self._specs.pop(job, None)
                 self._ended_at.pop(job, None)

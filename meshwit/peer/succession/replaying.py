@@ -26,7 +26,7 @@ from meshwit.peer.succession.records import (
     Results,
     Slept,
 )
-from meshwit.peer.succession.store import JobStore, StoreError
+from meshwit.peer.succession.store import Store, StoreError
 
 READ_BYTES_MAX: Final = 32 * 1024 * 1024
 TRIES_MAX: Final = 8
@@ -60,7 +60,7 @@ class Replay(msgspec.Struct, frozen=True):
     over: Over | None
 
 
-def replay_of(store: JobStore, job: str, codec: Codec) -> Replay:
+def replay_of(store: Store, job: str, codec: Codec) -> Replay:
     """Read what is kept of a job. Raises StoreError and CodecError."""
     for _ in range(TRIES_MAX):
         try:
@@ -70,7 +70,7 @@ def replay_of(store: JobStore, job: str, codec: Codec) -> Replay:
     raise StoreError(f"what is kept of the job {job} is too damaged to be read")
 
 
-def _replay_once(store: JobStore, job: str, codec: Codec) -> Replay:
+def _replay_once(store: Store, job: str, codec: Codec) -> Replay:
     history = store.history(job)
     journal = Journal()
     results: list[tuple[Path, Sequence[int], list[Any]]] = []
@@ -101,7 +101,7 @@ def _replay_once(store: JobStore, job: str, codec: Codec) -> Replay:
     return Replay(journal, results, answers, elapsed, history.limits(), paused, not history.lacking(), over)
 
 
-def _records(store: JobStore, job: str, log: LogId, first: int, stop: int) -> Iterator[Record]:
+def _records(store: Store, job: str, log: LogId, first: int, stop: int) -> Iterator[Record]:
     while first < stop:
         records = store.read(job, log, first, stop, READ_BYTES_MAX)
         if not records:

@@ -54,11 +54,10 @@ def spec(job: str) -> JobSpec:
 
 
 def test_what_a_full_disk_did_not_take_is_written_when_there_is_room(tmp_path, monkeypatch):
-    monkeypatch.setattr("meshwit.peer.succession.disk.JobStore", partial(JobStore, pages_max=100))
     monkeypatch.setattr(recording, "RETRY_S", 0.01)
 
     async def play() -> None:
-        disk, listener = Disk(tmp_path), Listener()
+        disk, listener = Disk(partial(JobStore, tmp_path, pages_max=100)), Listener()
         await disk.open()
         recorder = Recorder(disk, listener)
         writer = LogWriter((1, ME), Codec([]))

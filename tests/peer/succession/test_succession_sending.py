@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 
 from meshwit.codec import Codec
@@ -17,6 +18,7 @@ from meshwit.peer.succession.recording import LedLog, Recorder
 from meshwit.peer.succession.records import Answered, Began, Content
 from meshwit.peer.succession.sending import UNDER_WAY_BYTES_MAX, Sender
 from meshwit.peer.succession.settings import APPEND_BYTES_MAX
+from meshwit.peer.succession.store import JobStore
 from meshwit.peer.succession.writing import LogWriter
 from tests.peer.succession.test_succession_recording import ME, Listener, spec
 
@@ -88,7 +90,7 @@ class Leader:
 
 def play(folder: Path, scene: Callable[[Leader], Coroutine[object, object, None]]) -> None:
     async def whole() -> None:
-        disk = Disk(folder)
+        disk = Disk(partial(JobStore, folder))
         await disk.open()
         await disk.run(disk.store.put, spec("job"), [])
         leader = Leader(disk)

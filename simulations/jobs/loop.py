@@ -1,0 +1,160 @@
+"""The asyncio loop of one simulated process: what its shells await and plan happens on the event heap, by its clock.
+
+So shells run as they are, and stand still, leap and end with their process. There are no sockets in it; a thread that
+is handed work (`run_in_executor`) is one that does it after so long, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from typing import Any, TypeVar, TypeVarTuple
+
+from simulations.jobs.clock import Clock
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+_Context = contextvars.Context | None
+
+
+class DeviceLoop(asyncio.AbstractEventLoop):
+    """See the module. What a callback or a task raises ends the run.
+
+    Args:
+        thread_s: how long from now until work that is handed to a thread now is done.
+    """
+
+    def __init__(self, clock: Clock, thread_s: Callable[[], float]) -> None:
+        self._clock = clock
+        self._thread_s = thread_s
+        self._ready: deque[asyncio.Handle] = deque()
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._numbers = itertools.count()
+        self._alarm = clock.alarm(self._wake)
+        self._starting = False
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """While something is made that asks for the running loop."""
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)
+        try:
+            yield
+        finally:
+            asyncio._set_running_loop(before)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something to its end in no time: what a process does before anybody can reach it."""
+        task = self.create_task(work)
+        self._starting = True
+        while not task.done():
+            if not self._ready:
+                raise RuntimeError(f"{work!r} waits for what takes time")
+            self._turn()
+        self._starting = False
+        return task.result()
+
+    # --- what asyncio asks of a loop ---------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        """Seconds, by the clock of the process."""
+        return self._clock.now
+
+    def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: _Context = None) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        if not self._ready and not self._starting:
+            self._clock.soon(self._turn)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: _Context = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: _Context = None
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), handle))
+        if self._alarm.due is None or when < self._alarm.due:
+            self._alarm.set(when)
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It is passed over when its time comes."""
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def create_task(
+        self,
+        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        *,
+        name: str | None = None,
+        context: _Context = None,
+    ) -> asyncio.Task[T]:
+        task = asyncio.Task(coro, loop=self, name=name, context=context)
+        task.add_done_callback(_raise)
+        return task
+
+    def run_in_executor(self, executor: object, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
+        done: asyncio.Future[T] = asyncio.Future(loop=self)
+        if self._starting:
+            _do(done, func, args)
+        else:
+            self._clock.later(self._thread_s(), _do, done, func, args)
+        return done
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_closed(self) -> bool:
+        return not self._clock.lives
+
+    def get_debug(self) -> bool:
+        return False
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Handles tell here what their callbacks raised. A process that was killed leaves tasks, which is no error."""
+        if isinstance(context.get("exception"), BaseException):
+            raise context["exception"]
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        ready, self._ready = self._ready, deque()
+        with self.running():
+            for handle in ready:
+                if not handle.cancelled():
+                    handle._run()
+
+    def _wake(self, _late: float) -> None:
+        now = self.time()
+        with self.running():
+            while self._timers and (self._timers[0][0] <= now or self._timers[0][2].cancelled()):
+                handle = heapq.heappop(self._timers)[2]
+                if not handle.cancelled():
+                    handle._run()
+        self._alarm.set(self._timers[0][0] if self._timers else None)
+
+
+def _do(done: asyncio.Future[T], func: Callable[[*Ts], T], args: tuple[*Ts]) -> None:
+    try:
+        result = func(*args)
+    except Exception as reason:  # it belongs to whoever waits
+        if not done.done():
+            done.set_exception(reason)
+        return
+    if not done.done():
+        done.set_result(result)
+
+
+def _raise(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        raise problem
