@@ -25,6 +25,7 @@ from meshwit.codec import Buffer, Codec
 from meshwit.ids import PeerId
 from meshwit.lang import program as ir
 from meshwit.lang.arrows import activities_in
+from meshwit.lang.checker import compile_script
 from meshwit.peer.blobs.service import BlobError, BlobService
 from meshwit.peer.blobs.store import USER_BYTES_MAX, BlobStore, user_folder
 from meshwit.peer.device.passing import Passing
@@ -32,11 +33,14 @@ from meshwit.peer.exec.directories import prefix, sweep
 from meshwit.peer.exec.pool import WorkerPool
 from meshwit.peer.job.steps import StepSettings
 from meshwit.peer.job.stream import stream_settings
-from meshwit.peer.job.workers import Worker
+from meshwit.peer.job.workers import Owner, Worker
 from meshwit.peer.kept_jobs import KeptJobs, Safety
 from meshwit.peer.leading import Leading
 from meshwit.peer.letters import Letter
+from meshwit.peer.rates import controller_versions
 from meshwit.peer.running_job import OnEvent, OnOutcomes, RunningJob
+from meshwit.peer.succession.handing_over import Leads as LeadsJobs
+from meshwit.peer.succession.keeping import Keeping
 from meshwit.peer.succession.messages import (
     Append,
     AskJob,
@@ -47,6 +51,7 @@ from meshwit.peer.succession.messages import (
     StandBy,
 )
 from meshwit.peer.succession.records import Term
+from meshwit.peer.succession.store import JobStore
 from meshwit.peer.watch.messages import WatchMessage
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.work.messages import (
@@ -196,7 +201,7 @@ class Engine:
         stack.callback(self._exchange.close)
         self.leading = Leading(
             self.me, self.name, self.registry, self.codec, self.say, self.fetch, self._working.lanes,
-            self.blobs, self._exchange.stored,
+            self.blobs, self._exchange.stored, self._owners(),
         )  # fmt: skip
         stack.callback(self.leading.close)
         speeds = self.leading.speeds
@@ -207,11 +212,24 @@ class Engine:
         self.leading.worker_changed(here)
         if self.settings.journal is not None:
             self.kept = KeptJobs(
-                self.me, self.name, self.settings.journal, self.leading, self.codec, self.registry.offer, self.say,
-                self.fetch, self.linked_peers, self._defaults, self.blobs, self._led_by, self._working.job_over,
+                self.me, self.name, self.leading, self.codec, self._compiled, self.fetch, self._defaults,
+                self._led_by, self._working.job_over, partial(self._keeping, self.settings.journal),
             )  # fmt: skip
             stack.push_async_callback(self.kept.close)
             await self.kept.keeping.open()
+
+    def _keeping(self, folder: Path, leads: LeadsJobs) -> Keeping:
+        return Keeping(
+            self.me, partial(JobStore, folder), self.codec, self._compiled, self.say, self.fetch, self.linked_peers,
+            leads, self.blobs,
+        )  # fmt: skip
+
+    def _compiled(self, text: str, filename: str) -> ir.Program:
+        return compile_script(text, self.registry.offer, filename)
+
+    def _owners(self) -> dict[str, Owner]:
+        versions = controller_versions(self.registry)
+        return {name: Owner(one, versions.get(one, "")) for name, one in self.registry.owners.items()}
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

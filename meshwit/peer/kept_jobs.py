@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,9 +19,7 @@ from meshwit import events
 from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.ids import PeerId
 from meshwit.lang import program as ir
-from meshwit.lang.checker import compile_script
 from meshwit.lang.diagnostics import ScriptError
-from meshwit.lang.offer import Offer
 from meshwit.outcome import Outcome
 from meshwit.peer.control.api import JobScript, PeerError
 from meshwit.peer.job.effects import Keep, KeepIntent
@@ -31,13 +28,11 @@ from meshwit.peer.job.steps import StepSettings
 from meshwit.peer.leading import Leading, new_id
 from meshwit.peer.running_job import OnEvent, RunningJob
 from meshwit.peer.succession.arriving import Fetch
-from meshwit.peer.succession.handing_over import TakenOver
+from meshwit.peer.succession.handing_over import Leads, TakenOver
 from meshwit.peer.succession.keeping import Keeping
-from meshwit.peer.succession.pinning import Shelf
 from meshwit.peer.succession.records import Decided, JobSpec, Term
 from meshwit.peer.succession.replaying import Replay
-from meshwit.peer.succession.sending import Say
-from meshwit.peer.succession.store import JobStore, StoreError
+from meshwit.peer.succession.store import StoreError
 from meshwit.peer.succession.writing import Report, content_of
 from meshwit.peer.telling import outcome_of
 from meshwit.peer.work.messages import Held, Redone, span
@@ -67,39 +62,36 @@ class KeptJobs:
 
     Args:
         me: this peer; `name`, what it is called.
-        folder: where jobs are kept.
+        compiled: a script and its file's name, checked. Raises ScriptError.
         fetch: brings blobs here; says why not.
-        linked: the peers that there is a connection to.
         defaults: settings of steps for a job's own limits.
-        shelf: where blobs are.
         led_by: told of every new term of a job: who leads it, and whether workers are to say what they hold.
         over: told of jobs that ended here: nobody needs anything of them from this peer as a worker.
+        keeping: makes what keeps them.
+        wall: seconds since 1970.
     """
 
     def __init__(
         self,
         me: PeerId,
         name: str,
-        folder: Path,
         leading: Leading,
         codec: Codec,
-        offer: Offer,
-        say: Say,
+        compiled: Callable[[str, str], ir.Program],
         fetch: Fetch,
-        linked: Callable[[], Iterable[PeerId]],
         defaults: Callable[[float | None, int | None], StepSettings],
-        shelf: Shelf,
         led_by: Callable[[str, Term, bool], None],
         over: Callable[[str], None],
+        keeping: Callable[[Leads], Keeping],
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        self.keeping = Keeping(
-            me, partial(JobStore, folder), codec, self._compiled, say, fetch, linked, self, shelf
-        )  # fmt: skip
+        self.keeping = keeping(self)
         self._me = me
         self._name = name
         self._leading = leading
         self._codec = codec
-        self._offer = offer
+        self._compiled = compiled
+        self._wall = wall
         self._fetch = fetch
         self._defaults = defaults
         self._led_by = led_by
@@ -138,11 +130,23 @@ class KeptJobs:
         content, buffers = content_of(self._codec, list(arguments))
         spec = JobSpec(
             id=new_id(), text=program.text, filename=program.filename, name=job, arguments=content, submitter=self._me,
-            submitter_name=self._name, started_at=time.time(), time_limit_s=time_limit_s,
+            submitter_name=self._name, started_at=self._wall(), time_limit_s=time_limit_s,
             memory_max_bytes=memory_max_bytes, keep_s=safety.keep_s, standbys=safety.standbys,
         )  # fmt: skip
-        defaults = self._defaults(time_limit_s, memory_max_bytes)
-        leader = self._leading.leader_of(program, job, arguments, defaults, kept=spec.id)
+        return self.begin(spec, program, arguments, buffers, on_event, roots)
+
+    def begin(
+        self,
+        spec: JobSpec,
+        program: ir.Program,
+        arguments: Sequence[Any],
+        buffers: Sequence[Buffer],
+        on_event: OnEvent | None = None,
+        roots: tuple[Path, ...] = (),
+    ) -> RunningJob:
+        """The same, for a job that is specified; `buffers` are those of the specification's arguments."""
+        defaults = self._defaults(spec.time_limit_s, spec.memory_max_bytes)
+        leader = self._leading.leader_of(program, spec.name, arguments, defaults, kept=spec.id)
         running = self._made(spec, leader, roots, self.keeping.begin(spec, buffers, [str(root) for root in roots]))
         if on_event is not None:
             running.watch(on_event)
@@ -344,11 +348,8 @@ class KeptJobs:
     def _ended(self, running: RunningJob) -> None:
         if self._jobs.pop(running.id, None) is not None:
             leader = running.leader
-            self.keeping.ended(running.id, leader.state, running.ended_at or time.time(), leader.failure)
+            self.keeping.ended(running.id, leader.state, running.ended_at or self._wall(), leader.failure)
             self._loop.call_soon(self._over, running.id)  # after what was said to this peer's own workers
-
-    def _compiled(self, text: str, filename: str) -> ir.Program:
-        return compile_script(text, self._offer, filename)
 
     def _spawn(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = self._loop.create_task(work)

@@ -22,7 +22,6 @@ from meshwit.ids import PeerId
 from meshwit.lang import program as ir
 from meshwit.lang.evaluate import fail_with
 from meshwit.outcome import JobState, Outcome
-from meshwit.peer.blobs.store import BlobStore
 from meshwit.peer.ended_jobs import EndedJobs
 from meshwit.peer.guessing import AskedGuesses, fingerprints
 from meshwit.peer.job.effects import (
@@ -50,8 +49,7 @@ from meshwit.peer.job.steps import StepSettings, TaskFault
 from meshwit.peer.job.stream import StreamLeader
 from meshwit.peer.job.workers import Owner, Worker
 from meshwit.peer.makers import Makers
-from meshwit.peer.openings import HOLDERS_MAX, Openings, Say
-from meshwit.peer.rates import controller_versions
+from meshwit.peer.openings import HOLDERS_MAX, Openings, Say, Store
 from meshwit.peer.running_job import OnEvent, OnOutcomes, RunningJob
 from meshwit.peer.succession.writing import Report
 from meshwit.peer.telling import explained, fault_of, outcome_of
@@ -92,13 +90,14 @@ class Leading:
         fetch: brings blobs here.
         lanes: what the worker processes of this device do.
         store: where large values are put, for peers to fetch; `stored` is told so.
+        owners: the controller of each activity here.
+        wall: seconds since 1970.
 
     Attributes:
         workers: the peers that may work, this one included; changed by `worker_changed` and `worker_left`.
         speeds: what is believed of their speeds; `lengths`, what of items' lengths.
         jobs: that run.
         ended: jobs that have ended lately.
-        owners: the controller of each activity here.
         on_keep: gets what is to be recorded of a job that is kept, with the report that brought it.
         on_nothing_new: told of reports that brought nothing to be recorded.
         on_end: told of jobs that have their outcome; `on_pause`, of those that are paused or go on.
@@ -113,8 +112,10 @@ class Leading:
         say: Say,
         fetch: Fetch,
         lanes: Callable[[], Sequence[Lane]],
-        store: BlobStore,
+        store: Store,
         stored: Callable[[], None],
+        owners: Mapping[str, Owner],
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.me = me
         self.name = name
@@ -123,7 +124,9 @@ class Leading:
         self.lengths = Lengths()
         self.jobs: list[RunningJob] = []
         self.ended = EndedJobs()
+        self.owners = owners
         self._registry = registry
+        self._wall = wall
         self._codec = codec
         self._fetch = fetch
         self._lanes = lanes
@@ -140,10 +143,6 @@ class Leading:
         self._report: Report | None = None
         self._recorded = False
         self._tasks: set[asyncio.Task[None]] = set()
-        versions = controller_versions(registry)
-        self.owners = {
-            name: Owner(reference, versions.get(reference, "")) for name, reference in registry.owners.items()
-        }
 
     def close(self) -> None:
         """End all jobs."""
@@ -365,8 +364,7 @@ class Leading:
                 case Emit(event=event):
                     job.tell(event)
                 case PrepareStep():
-                    self._steps[effect.step] = job
-                    self._openings.open(job, effect)
+                    self._prepare(job, effect)
                 case Assign():
                     self._assign(effect)
                 case AskForItems(peer=peer, step=step, numbers=numbers):
@@ -391,12 +389,16 @@ class Leading:
                     self.on_keep(job, effect, self._report)
                 case JobEnded():
                     self.ended.add(job)
-                    job.ended_at = time.time()
+                    job.ended_at = self._wall()
                     self._gone(job)
                     self.on_end(job)
                 case _:
                     assert_never(effect)
         self._arm(job)
+
+    def _prepare(self, job: RunningJob, effect: PrepareStep) -> None:
+        self._steps[effect.step] = job
+        self._openings.open(job, effect)
 
     def _assign(self, effect: Assign) -> None:
         unsendable = self._openings.unsendable(effect.step)

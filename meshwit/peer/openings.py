@@ -13,10 +13,10 @@ from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
+from meshwit.blob import Blob
 from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.ids import PeerId
 from meshwit.lang.arrows import pack
-from meshwit.peer.blobs.store import BlobStore
 from meshwit.peer.job.effects import PrepareStep
 from meshwit.peer.running_job import RunningJob
 from meshwit.peer.work.messages import AskBack, Assigned, BlobRef, Close, JobMessage, Open, Unwanted
@@ -28,6 +28,21 @@ HOLDERS_MAX: Final = 4
 """Peers named as those that have a blob; from them others are learned of."""
 HEARD_S: Final = 0.25
 """Peers that have not been told of their step cannot beat for it; so often they count as heard meanwhile."""
+
+
+class Store(Protocol):
+    """Where shared buffers are put."""
+
+    def put(self, data: Buffer) -> Blob:
+        """Keep these bytes. Raises OSError."""
+
+    def pin(self, hash: str) -> None:
+        """A blob is needed, until as many `unpin`."""
+
+    def unpin(self, hash: str) -> None:
+        """Takes one `pin` back."""
+
+
 OfStep: TypeAlias = Open | Assigned | AskBack | Unwanted | Close
 """What a leader says of a step."""
 
@@ -76,7 +91,7 @@ class Openings:
         self,
         me: PeerId,
         codec: Codec,
-        store: BlobStore,
+        store: Store,
         say: Say,
         holding: Callable[[Iterable[BlobRef]], list[PeerId]],
         heard: Callable[[PeerId], None],

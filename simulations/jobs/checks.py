@@ -174,14 +174,14 @@ class Checks:
                 for part in body.parts:
                     self.durable_items.update((job, body.path, number) for number in part.items.numbers)
 
-    def stamp(self, peer: PeerId, job: str) -> int:
+    def stamp(self) -> int:
         """A number that never comes twice."""
         self._stamps += 1
         return self._stamps
 
     # --- outcomes ----------------------------------------------------------------------------------------------------
 
-    def ended(self, peer: PeerId, job: str, term: Term, leader: JobLeader) -> None:
+    def ended(self, peer: PeerId, job: str, leader: JobLeader) -> None:
         """A job has its outcome at its leader, or a question."""
         state, variables = leader.state, leader.variables()
         self._simulation.note(f"{self._names[peer]} ends {job} as {state}")

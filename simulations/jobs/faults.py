@@ -281,7 +281,7 @@ class Faults:
     def _speed(self, device: Device, speed: float) -> None:
         peer = self.mesh.running.get(device.id)
         if peer is not None:
-            peer.working.pool.change_speed(speed)
+            peer.processes.change_speed(speed)
 
     def lie(self, device: Device) -> None:
         """It tells a speed that is ten times what it has, or a tenth."""

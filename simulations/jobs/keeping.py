@@ -12,38 +12,22 @@ from meshwit.peer.succession import effects as do
 from meshwit.peer.succession.handing_over import Leads
 from meshwit.peer.succession.keeping import Keeping
 from meshwit.peer.succession.records import LogId
-from meshwit.peer.work.messages import BlobRef
 from simulations.jobs.clock import Clock
 from simulations.jobs.device import Device
 from simulations.jobs.lab import CODEC, compiled
-from simulations.jobs.loop import DeviceLoop
-from simulations.jobs.surroundings import Say, Watching
+from simulations.jobs.surroundings import NoBlobs, Say, Watching
 
 DISK_S: Final = (0.001, 0.006)
 """One access takes so long."""
 
 
-class NoBlobs:
-    """Values of simulated jobs have none."""
-
-    async def fetch(self, blobs: Sequence[BlobRef], holders: Sequence[PeerId]) -> str:
-        raise AssertionError("nothing has blobs")
-
-    def pin(self, hash: str) -> None:
-        raise AssertionError("nothing has blobs")
-
-    def unpin(self, hash: str) -> None:
-        raise AssertionError("nothing has blobs")
-
-
 class WatchedKeeping(Keeping):
-    """See the module."""
+    """See the module. To be made on the running loop of the device."""
 
     def __init__(
         self,
         device: Device,
         clock: Clock,
-        loop: DeviceLoop,
         say: Say,
         linked: Callable[[], Iterable[PeerId]],
         leads: Leads,
@@ -58,11 +42,9 @@ class WatchedKeeping(Keeping):
             compiled(text)
 
         none = NoBlobs()
-        with loop.running():
-            super().__init__(
-                device.id, lambda: device.disk, CODEC, check, say, none.fetch, linked, leads, none, lambda: clock.now
-            )
-        loop.start(self.open())
+        super().__init__(
+            device.id, lambda: device.disk, CODEC, check, say, none.fetch, linked, leads, none, lambda: clock.now
+        )
 
     def _perform(self, effects: Sequence[do.Effect]) -> None:
         for effect in effects:

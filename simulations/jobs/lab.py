@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from meshwit.lang import program as ir
 from meshwit.lang.checker import compile_script
-from meshwit.lang.task import load_task
 from meshwit.peer.job.workers import Owner
 from meshwit.plugins import Controller, Int, String, activity
 from meshwit.plugins.grid import Grid
@@ -71,7 +70,10 @@ class Lab(Controller):
 
 
 LAB: Final = Lab()
-REGISTRY: Final = Registry([Variables(), Special(), Parallel(), Transform(), Grid(), LAB])
+BUILT_IN: Final = (Variables(), Special(), Parallel(), Transform(), Grid())
+REGISTRY: Final = Registry([*BUILT_IN, LAB])
+REGISTRY_WITHOUT: Final = Registry(BUILT_IN)
+"""Of a peer that lacks the controller."""
 OFFER: Final = REGISTRY.offer
 CODEC: Final = PlainCodec()
 CONTROLLERS: Final = dict.fromkeys(REGISTRY.controllers, "1.0.0")
@@ -84,15 +86,9 @@ def compiled(text: str) -> ir.Program:
     return compile_script(text, OFFER)
 
 
-def _function_of(name: str, form: int) -> Callable[..., Any]:
+def function_of(name: str, form: int) -> Callable[..., Any]:
+    """What computes a form of an activity."""
     function = OFFER.implementation(name, form)
     if function is None:
         raise KeyError(name)
     return function
-
-
-@lru_cache(maxsize=512)
-def task_of(header: bytes) -> Any:
-    """The function of a step, from its `Open`. Raises CodecError, KeyError and ValueError for what is none."""
-    told = CODEC.decode(header)
-    return load_task(told["task"], told["captured"], OFFER, _function_of)

@@ -57,6 +57,8 @@ class DeviceLoop(asyncio.AbstractEventLoop):
                 raise RuntimeError(f"{work!r} waits for what takes time")
             self._turn()
         self._starting = False
+        if self._ready:
+            self._clock.soon(self._turn)
         return task.result()
 
     # --- what asyncio asks of a loop ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ a frozen process) it ends when the gossip of the other side, over the same netwo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from meshwit.codec import Buffer
@@ -16,9 +16,7 @@ from meshwit.gossip.members import State
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState
 from meshwit.peer.succession.known import Role
-from meshwit.peer.succession.records import Content, Decided, JobSpec
-from meshwit.peer.succession.replaying import Replay, replay_of
-from meshwit.peer.work.messages import span
+from meshwit.peer.succession.records import Content, JobSpec
 from simulations.hosts import LAN, Conditions, Cut, Host
 from simulations.invariants import Watch
 from simulations.jobs.checks import Checks
@@ -105,12 +103,12 @@ class JobsMesh:
         if peer is None or device.host.frozen_until > self.simulation.now:
             return
         self.network.freeze(device.host, seconds)
-        peer.working.pool.freeze()
+        peer.processes.freeze()
         self.simulation.after(seconds, self._thaw, device, peer)
 
     def _thaw(self, device: Device, peer: JobsPeer) -> None:
         if self.running.get(device.id) is peer:
-            peer.working.pool.thaw()
+            peer.processes.thaw()
 
     def cut(self, left: Iterable[Device], right: Iterable[Device], *, one_way: bool = False) -> Cut:
         """Nothing gets from the one to the other."""
@@ -177,12 +175,7 @@ class JobsMesh:
             self.watch.decided(job, again)
         if any(holder.id not in self.running for holder in self.holders(job)):
             self.watch.split = True  # what only they know was not asked for
-        decide: Callable[[Replay], Sequence[Decided]] | None = None
-        if again is not None:
-            decide = lambda replay: [  # noqa: E731
-                Decided(path, span(items), again) for path, items, _ in replay.journal.undecided()
-            ]
-        self.running[device.id].resume(job, decide)
+        self.running[device.id].resume(job, again)
 
     def leaders(self, job: str) -> list[JobsPeer]:
         """Those that lead a job, as they believe."""
@@ -228,9 +221,4 @@ class JobsMesh:
         known = peer.keeping.core.jobs.get(job) if peer is not None else None
         if peer is None or known is None or known.over not in DONE or device.disk.over(job) not in DONE:
             return None  # one whose disk was full knows that what lies there was overruled
-        spec, _ = device.disk.specs[job]
-        replay = replay_of(device.disk, job, CODEC)
-        if not replay.whole:
-            return None
-        leader = peer.leading.outcome_of(spec, replay)
-        return {"state": device.disk.over(job), **leader.variables()}
+        return peer.outcome(job)

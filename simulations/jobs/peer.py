@@ -4,7 +4,7 @@ and `peer.mesh.jobs` do it: what gossip tells of others says who may work and st
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -13,10 +13,13 @@ from meshwit.codec import Buffer
 from meshwit.gossip.effects import Effect
 from meshwit.gossip.swim import Gossip
 from meshwit.ids import PeerId
+from meshwit.peer.control.api import PeerError
 from meshwit.peer.job.workers import Worker
 from meshwit.peer.mesh import profile
 from meshwit.peer.mesh.profile import LoadProfile, MemberProfile
 from meshwit.peer.rates import Rate, encode_rates
+from meshwit.peer.succession.handing_over import Leads as LeadsJobs
+from meshwit.peer.succession.keeping import Keeping
 from meshwit.peer.succession.messages import (
     Append,
     AskJob,
@@ -26,9 +29,7 @@ from meshwit.peer.succession.messages import (
     Leads,
     StandBy,
 )
-from meshwit.peer.succession.records import Decided, JobSpec, Term
-from meshwit.peer.succession.replaying import Replay
-from meshwit.peer.succession.store import StoreError
+from meshwit.peer.succession.records import JobSpec, Term
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.wire.link import Link
 from meshwit.peer.work.messages import (
@@ -49,18 +50,17 @@ from meshwit.peer.work.messages import (
     Refused,
     Unwanted,
 )
-from meshwit.peer.work.speeds import Speeds
 from simulations.hosts import End, Host
 from simulations.jobs.clock import Clock
 from simulations.jobs.device import Device
 from simulations.jobs.keeping import WatchedKeeping, thread_of
-from simulations.jobs.lab import CONTROLLERS, OFFER
-from simulations.jobs.leading import Leading
+from simulations.jobs.lab import CONTROLLERS, OFFER, compiled
+from simulations.jobs.leading import WatchedKeptJobs, WatchedLeading
 from simulations.jobs.links import Membership
 from simulations.jobs.loop import DeviceLoop
 from simulations.jobs.parts import Parts
 from simulations.jobs.surroundings import Letter, Watching
-from simulations.jobs.working import Working
+from simulations.jobs.working import SimulatedPool, WatchedWorking
 from simulations.network import Network
 
 BEAT_S: Final = 0.25
@@ -119,15 +119,17 @@ class JobsPeer:
         self.links: dict[PeerId, Link] = {}
         self.misbehaved = 0
         self._rng = rng = simulation.rng(f"{device.name}/{device.starts}")
-        self._speeds = Speeds()
-        self.working = Working(
-            self.me, self.clock, device.slots, device.speed, self.say, mesh.watch, lab=device.lab
-        )  # fmt: skip
-        self.leading = Leading(self.me, self.clock, self.say, self._led_by, mesh.watch, rng)
         self.loop = DeviceLoop(self.clock, thread_of(device, self.clock, rng))  # type: ignore[abstract]  # no sockets
-        self.keeping = self.leading.keeping = WatchedKeeping(
-            device, self.clock, self.loop, self.say, lambda: list(self.links), self.leading, mesh.watch
-        )
+        pool = SimulatedPool(self.me, simulation, device.slots, device.speed, mesh.watch)
+        self.processes = pool.processes
+        with self.loop.running():
+            self.working = WatchedWorking(self.me, pool, self.say, mesh.watch, lab=device.lab)
+            self.leading = WatchedLeading(self.me, device.name, self.clock, self.say, mesh.watch, rng)
+            self.kept = WatchedKeptJobs(
+                self.leading, self.clock, self._led_by, self.working.job_over, self._keeping, mesh.watch
+            )
+        self.keeping = self.kept.keeping
+        self.loop.start(self.keeping.open())
         self._letters: list[tuple[Letter, Sequence[Buffer]]] = []
         self._beat_alarm = self.clock.alarm(self._beat)
         self._received = 0
@@ -142,6 +144,10 @@ class JobsPeer:
             controllers=CONTROLLERS if device.lab or not device.admits_lacking else {},
         )  # fmt: skip
         self.parts.start(member, self._told_speed())
+
+    def _keeping(self, leads: LeadsJobs) -> Keeping:
+        linked = lambda: list(self.links)  # noqa: E731
+        return WatchedKeeping(self.device, self.clock, self.say, linked, leads, self.mesh.watch)
 
     def _gossiped(self, effect: Effect) -> None:
         self.mesh.gossiped(self, effect)
@@ -165,27 +171,35 @@ class JobsPeer:
         """Invariants of its cores."""
         for check in (self.keeping.core.check, self.working.host.check):
             self.mesh.watch.sound(self.me, check)
-        for led in self.leading.jobs.values():
-            self.mesh.watch.sound(self.me, led.leader.check)
+        for job in self.leading.jobs:
+            self.mesh.watch.sound(self.me, job.leader.check)
 
     def end(self) -> None:
         """The process is killed."""
         self.clock.lives = False
-        self.working.pool.kill()
+        self.processes.kill()
 
     def start(self, spec: JobSpec) -> None:
         """Lead a job."""
         self._beat_soon()
-        self.leading.start(spec)
+        self.kept.begin(spec, compiled(spec.text), [], [])
 
-    def resume(self, job: str, decisions: Callable[[Replay], Sequence[Decided]] | None) -> None:
+    def resume(self, job: str, again: bool | None) -> None:
         """Lead a job on that nobody leads, if it can."""
 
         async def resume() -> None:
-            with contextlib.suppress(StoreError, LookupError):
-                await self.keeping.resume(job, decisions)
+            with contextlib.suppress(PeerError):
+                await self.kept.resume(job, again)
 
         self.loop.create_task(resume())
+
+    def outcome(self, job: str) -> dict[str, object] | None:
+        """The state and the variables of a job that is over, as this peer tells them to those who ask."""
+        try:
+            _, outcome = self.loop.start(self.kept.outcome(job))
+        except PeerError:
+            return None
+        return {"state": outcome.state, **outcome.variables}
 
     # --- the mesh ----------------------------------------------------------------------------------------------------
 
@@ -212,7 +226,7 @@ class JobsPeer:
     def load(self) -> LoadProfile:
         """How busy this peer is."""
         host = self.working.host
-        jobs = {(self.me, job) for job in self.leading.jobs} | host.jobs()
+        jobs = {(self.me, job.id) for job in self.leading.jobs} | host.jobs()
         return LoadProfile(free_slots=host.free_slots, jobs=len(jobs))
 
     def _unlinked(self, peer: PeerId) -> None:
@@ -226,13 +240,13 @@ class JobsPeer:
         known = self.parts.roster.known(peer)
         if known.member is None:
             return
-        self._speeds.benchmarks[peer] = {activity: per_s for activity, (per_s, _) in known.rates.items()}
+        self.leading.speeds.benchmarks[peer] = {activity: per_s for activity, (per_s, _) in known.rates.items()}
         if peer == self.me or peer in self.links:
             member = known.member
             self.leading.worker_changed(
                 Worker(
                     peer, member.name, member.slots, None, member.controllers,
-                    lambda activity: self._speeds.prior(peer, activity), peer == self.me,
+                    lambda activity: self.leading.speeds.prior(peer, activity), peer == self.me,
                 )
             )  # fmt: skip
 

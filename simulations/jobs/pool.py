@@ -12,7 +12,7 @@ REPORT_S: Final = 0.1
 """Results of a batch that runs for longer are reported so often."""
 
 
-class Batch:
+class VirtualBatch:
     """What is to be run; `left` counts its items of which nothing has come yet."""
 
     __slots__ = ("done", "items", "number", "numbers", "place", "reported_at", "run", "step", "unwanted", "works")
@@ -41,16 +41,16 @@ class Slot:
     __slots__ = ("batch", "begun_at", "first_begun_at", "version", "work_left")
 
     def __init__(self) -> None:
-        self.batch: Batch | None = None
+        self.batch: VirtualBatch | None = None
         self.version = 0
         self.work_left = 0.0
         self.begun_at = 0.0
         self.first_begun_at = 0.0
 
 
-Begun = Callable[[Batch, int], None]
+Begun = Callable[[VirtualBatch, int], None]
 """An item of a batch has begun."""
-Results = Callable[[Batch, list[tuple[int, Any, float]], bool], None]
+Results = Callable[[VirtualBatch, list[tuple[int, Any, float]], bool], None]
 """Items with their values and seconds, and whether that is all of the batch."""
 
 
@@ -74,7 +74,7 @@ class VirtualPool:
         self.speed = speed
         self._simulation = simulation
         self._slots = [Slot() for _ in range(slots)]
-        self._queue: deque[Batch] = deque()
+        self._queue: deque[VirtualBatch] = deque()
         self._started = started
         self._begun = begun
         self._results = results
@@ -84,7 +84,7 @@ class VirtualPool:
         """How many more batches would be running or prefetched at once."""
         return max(0, 2 * self.size - len(self._queue) - sum(slot.batch is not None for slot in self._slots))
 
-    def submit(self, batch: Batch) -> None:
+    def submit(self, batch: VirtualBatch) -> None:
         """Run a batch."""
         self._queue.append(batch)
         self._simulation.at(self._simulation.now, self._pump)
@@ -144,13 +144,13 @@ class VirtualPool:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _find(self, number: int) -> tuple[Batch | None, bool]:
+    def _find(self, number: int) -> tuple[VirtualBatch | None, bool]:
         for slot in self._slots:
             if slot.batch is not None and slot.batch.number == number:
                 return slot.batch, True
         return next((each for each in self._queue if each.number == number), None), False
 
-    def _settle(self, batch: Batch, running: bool) -> None:
+    def _settle(self, batch: VirtualBatch, running: bool) -> None:
         """A batch that waited and of which nothing is wanted is over."""
         if not running and not batch.waiting(False):
             self._queue = deque(each for each in self._queue if each is not batch)
@@ -203,7 +203,7 @@ class VirtualPool:
                 return
         self._next(slot)
 
-    def _report(self, batch: Batch, over: bool) -> None:
+    def _report(self, batch: VirtualBatch, over: bool) -> None:
         done, batch.done = batch.done, []
         batch.reported_at = self._simulation.now
         if not self._over:

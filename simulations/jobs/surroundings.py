@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from meshwit.blob import Blob
 from meshwit.codec import Buffer
 from meshwit.ids import PeerId
 from meshwit.lang.wishes import Path
@@ -13,7 +14,7 @@ from meshwit.peer.job.leader import JobLeader
 from meshwit.peer.succession.messages import SuccessionMessage
 from meshwit.peer.succession.records import JobSpec, Record, Term
 from meshwit.peer.work import effects as work
-from meshwit.peer.work.messages import JobMessage, Open
+from meshwit.peer.work.messages import BlobRef, JobMessage, Open
 
 Letter = JobMessage | SuccessionMessage
 
@@ -22,6 +23,28 @@ class Say(Protocol):
     """Sends a message to a peer."""
 
     def __call__(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer] = ()) -> None: ...
+
+
+class NoBlobs:
+    """Values of simulated jobs have none."""
+
+    async def fetch(self, blobs: Sequence[BlobRef], holders: Sequence[PeerId]) -> str:
+        raise AssertionError("nothing has blobs")
+
+    def put(self, data: Buffer) -> Blob:
+        raise AssertionError("nothing has blobs")
+
+    def view(self, name: str) -> Buffer:
+        raise AssertionError("nothing has blobs")
+
+    def stored(self) -> None:
+        raise AssertionError("nothing has blobs")
+
+    def pin(self, hash: str) -> None:
+        raise AssertionError("nothing has blobs")
+
+    def unpin(self, hash: str) -> None:
+        raise AssertionError("nothing has blobs")
 
 
 class Watching(Protocol):
@@ -54,8 +77,8 @@ class Watching(Protocol):
     def durable(self, peer: PeerId, job: str, records: Sequence[Record]) -> None:
         """Records of a leader are durable."""
 
-    def ended(self, peer: PeerId, job: str, term: Term, leader: JobLeader) -> None:
+    def ended(self, peer: PeerId, job: str, leader: JobLeader) -> None:
         """A job has its outcome at its leader, or a question."""
 
-    def stamp(self, peer: PeerId, job: str) -> int:
+    def stamp(self) -> int:
         """A number that never comes twice."""

@@ -1,212 +1,172 @@
-"""A simulated peer at work: a `TaskHost` bound to a virtual pool, as `peer.work.working` binds it to a real one."""
+"""A simulated peer at work: `peer.work.working` as it is, over worker processes in virtual time, seen from outside."""
 
 from __future__ import annotations
 
 import array
-from collections.abc import Sequence
-from typing import Any, assert_never
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
-from meshwit.codec import Buffer, CodecError
+from meshwit.codec import Buffer
+from meshwit.events import Lane
 from meshwit.ids import PeerId
+from meshwit.lang.task import load_task
+from meshwit.peer.exec.batches import Batch, BatchResults, EncodedItems, OnResults, OnStarted
 from meshwit.peer.exec.messages import TaskFailure
 from meshwit.peer.work import effects as do
 from meshwit.peer.work.host import TaskHost
-from meshwit.peer.work.messages import (
-    AskBack,
-    Assigned,
-    Beat,
-    Close,
-    Done,
-    Durable,
-    Open,
-    ToPeer,
-    Unwanted,
-    span,
-)
-from simulations.jobs.clock import Clock
-from simulations.jobs.lab import CODEC, LAB, task_of
-from simulations.jobs.pool import Batch, VirtualPool
-from simulations.jobs.surroundings import Say, Watching
+from meshwit.peer.work.messages import Open
+from meshwit.peer.work.working import Working
+from simulations.engine import Simulation
+from simulations.jobs.lab import CODEC, LAB, OFFER, REGISTRY, REGISTRY_WITHOUT, function_of
+from simulations.jobs.pool import VirtualBatch, VirtualPool
+from simulations.jobs.surroundings import NoBlobs, Say, Watching
 
-RECALL_S = 0.002
+RECALL_S: Final = 0.002
+"""It takes to take items back from a worker process."""
 
 
-class Working:
-    """See the module.
+class SimulatedPool:
+    """What `exec.pool` is for a real peer.
 
-    Args:
-        lab: it has the controller of simulated jobs.
+    Attributes:
+        processes: that run the tasks.
+        opened: what leaders said of the steps that are prepared.
     """
 
-    def __init__(
-        self, me: PeerId, clock: Clock, slots: int, speed: float, say: Say, watch: Watching, *, lab: bool = True
-    ) -> None:
-        self.host = TaskHost(me, slots)
-        self.pool = VirtualPool(clock.simulation, slots, speed, self._begun, self._item_begun, self._results)
+    def __init__(self, me: PeerId, simulation: Simulation, slots: int, speed: float, watch: Watching) -> None:
+        self.size = slots
+        self.on_death: Callable[[int, str, int], None] | None = None
+        self.processes = VirtualPool(simulation, slots, speed, self._started, self._begun, self._results)
+        self.opened: dict[int, Open] = {}
         self._me = me
-        self._clock = clock
-        self._say = say
         self._watch = watch
-        self._lab = lab
-        self._left: dict[int, int] = {}
-        self._jobs: dict[int, Open] = {}
+        self._tasks: dict[int, Callable[[Any], Any]] = {}
         self._runs: dict[tuple[int, int], int] = {}
+        self._batches: dict[int, tuple[Batch, OnResults, OnStarted | None]] = {}
 
-    def received(self, leader: PeerId, message: ToPeer, buffers: Sequence[Buffer]) -> None:
-        """A leader said something."""
-        now = self._clock.now
-        match message:
-            case Open():
-                effects = self.host.open(leader, message, buffers, now)
-                self._watch.opened(self._me, leader, message, effects)
-                self._perform(effects)
-            case Assigned():
-                self._perform(self.host.assigned(leader, message, buffers, now))
-            case AskBack():
-                self._perform(self.host.ask_back(leader, message))
-            case Unwanted():
-                self._perform(self.host.unwanted(leader, message))
-            case Close():
-                self._perform(self.host.close(leader, message, now))
-            case Durable():
-                self._perform(self.host.durable(leader, message))
-            case _:
-                assert_never(message)
-        self.feed()
+    def prepare(
+        self,
+        step_id: int,
+        program: Any,
+        *,
+        timeout_s: float | None = None,
+        memory_max_bytes: int | None = None,
+        once: bool = False,
+    ) -> None:
+        """Make a step known."""
+        self._tasks[step_id] = load_task(program["task"], program["captured"], OFFER, function_of)
 
-    def leader_left(self, leader: PeerId) -> None:
-        """A leader is gone."""
-        self._perform(self.host.leader_left(leader, self._clock.now))
-        self.feed()
+    def release(self, step_id: int) -> None:
+        """Forget a step. Raises ValueError if a batch of it has not ended."""
+        if any(batch.step_id == step_id for batch, _, _ in self._batches.values()):
+            raise ValueError(f"step {step_id} has batches")
+        self._forget(step_id)
 
-    def took_over(self, job: str, epoch: int, rank: int, leader: PeerId) -> None:
-        """A peer has taken a job over."""
-        self._watch.obeyed(self._me, job, (epoch, rank, leader))
-        self._perform(self.host.took_over(job, epoch, rank, leader, self._clock.now))
-        self.feed()
+    def cancel(self, step_id: int) -> None:
+        """Drop a step and its batches."""
+        for number in [number for number, (batch, _, _) in self._batches.items() if batch.step_id == step_id]:
+            del self._batches[number]
+        self.processes.cancel(step_id)
+        self._forget(step_id)
 
-    def resend(self, job: str, leader: PeerId, epoch: int) -> None:
-        """The leader of a job is back."""
-        self._perform(self.host.resend(job, leader, epoch, self._clock.now))
-        self.feed()
-
-    def job_over(self, job: str) -> None:
-        """A job has its outcome."""
-        self._perform(self.host.job_over(job, self._clock.now))
-        self.feed()
-
-    def beat(self) -> None:
-        """Tell leaders that this peer lives."""
-        for leader in sorted(self.host.leaders()):
-            self._say(leader, Beat())
-        self._perform(self.host.tick(self._clock.now))
-        self.feed()
-
-    def feed(self) -> None:
-        """Fill the pool."""
-        room = self.pool.wants_more()
-        if room > 0:
-            self._perform(self.host.next_batches(room))
-
-    # --- performing --------------------------------------------------------------------------------------------------
-
-    def _perform(self, effects: Sequence[do.Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case do.Say(leader=leader, message=message, buffers=buffers):
-                    self._say(leader, message, buffers)
-                case do.Prepare():
-                    self._prepare(effect)
-                case do.Submit():
-                    self._submit(effect)
-                case do.Fetch():
-                    raise AssertionError("values of simulated jobs have no blobs")
-                case do.Recall():
-                    self._clock.later(RECALL_S, self._recall, effect)
-                case do.Forget(number=number, items=items):
-                    self.pool.drop(number, items)
-                case do.End(number=number, cancel=cancel):
-                    self._jobs.pop(number, None)
-                    if cancel:
-                        self.pool.cancel(number)
-                    else:
-                        self._clock.soon(self.pool.cancel, number)
-                case _:
-                    assert_never(effect)
-
-    def _prepare(self, effect: do.Prepare) -> None:
-        try:
-            if not self._lab:
-                raise ValueError("has no such activity")
-            task_of(effect.opened.header)
-        except (ValueError, KeyError, TypeError, CodecError) as reason:
-            self._clock.soon(self._refuse, effect.number, str(reason))
-            return
-        self._jobs[effect.number] = effect.opened
-
-    def _refuse(self, number: int, why: str) -> None:
-        self._perform(self.host.refuse(number, why, self._clock.now))
-        self.feed()
-
-    def _submit(self, effect: do.Submit) -> None:
-        opened = self._jobs.get(effect.step)
-        numbers = effect.batch.items.numbers
-        try:
-            items = CODEC.decode(effect.batch.header)
-        except CodecError:
-            items = []
-        if opened is None or len(items) != len(numbers):
-            self._clock.soon(self._refuse, effect.step, "a batch that nobody can run")
-            return
-        self._left[effect.number] = len(numbers)
-        task, values = task_of(opened.header), dict(zip(numbers, items, strict=True))
+    def submit(self, batch: Batch, on_results: OnResults, on_started: OnStarted | None = None) -> None:
+        """Run a batch. Raises ValueError if its step is not prepared, or its items cannot be read."""
+        task, opened = self._tasks.get(batch.step_id), self.opened.get(batch.step_id)
+        assert isinstance(batch.items, EncodedItems) and batch.numbers is not None
+        if task is None or opened is None:
+            raise ValueError(f"step {batch.step_id} is not prepared")
+        values = dict(zip(batch.numbers, CODEC.decode(batch.items.header), strict=True))
+        self._batches[batch.batch_id] = batch, on_results, on_started
 
         def run(number: int) -> Any:
-            LAB.run = self._runs.pop((effect.number, number), 0)
+            LAB.run = self._runs.pop((batch.batch_id, number), 0)
             try:
                 return task(values[number])
             except Exception as reason:
                 return TaskFailure("raised", "ValueError", str(reason))
 
-        works = [self._watch.work_of(opened.job, opened.path, number) for number in numbers]
-        self.pool.submit(Batch(effect.step, effect.number, numbers, works, run))
+        works = [self._watch.work_of(opened.job, opened.path, number) for number in batch.numbers]
+        self.processes.submit(VirtualBatch(batch.step_id, batch.batch_id, batch.numbers, works, run))
 
-    def _item_begun(self, batch: Batch, number: int) -> None:
-        opened = self._jobs.get(batch.step)
-        if opened is not None:
-            self._runs[batch.number, number] = self._watch.begun(self._me, opened, number)
+    async def take_back(self, batch_id: int, numbers: Iterable[int] | None = None) -> list[int]:
+        """Items that have not begun, of those."""
+        await asyncio.sleep(RECALL_S)
+        return self.processes.take_back(batch_id, numbers or ())
 
-    def _begun(self, number: int) -> None:
-        self._perform(self.host.begun(number))
+    def drop(self, batch_id: int, numbers: Iterable[int]) -> None:
+        """Items that nobody wants any more."""
+        self.processes.drop(batch_id, numbers)
 
-    def _results(self, batch: Batch, found: list[tuple[int, Any, float]], over: bool) -> None:
-        if found:
-            numbers = [number for number, _, _ in found]
-            failures = {number: value for number, value, _ in found if isinstance(value, TaskFailure)}
-            values = [None if number in failures else value for number, value, _ in found]
-            header = b"" if len(failures) == len(found) else CODEC.encode_with_blobs(values)[0]
-            seconds = array.array("f", [took for _, _, took in found]).tobytes()
-            self._perform(
-                self.host.done(batch.number, Done(0, span(numbers), header, seconds, 0, failures), [])
-            )  # fmt: skip
-        self._ended(batch.number, len(found), over=over)
-        self.feed()
+    def wants_more(self) -> int:
+        """How many more batches would run or be prefetched at once."""
+        return self.processes.wants_more()
 
-    def _ended(self, number: int, count: int, *, over: bool = False) -> None:
-        left = self._left.get(number, 0) - count
-        if over or left <= 0:
-            self._left.pop(number, None)
-            self.host.batch_ended(number, self._clock.now)
-        else:
-            self._left[number] = left
+    def warm(self) -> None:
+        """Virtual processes need no start."""
 
-    def _recall(self, effect: do.Recall) -> None:
-        back = list(effect.queued)
-        for number in effect.batches if effect.items else ():
-            if number in self._left:
-                taken = self.pool.take_back(number, effect.items)
-                self.host.taken_back(number, taken)
-                self._ended(number, len(taken))
-                back += taken
-        self._perform(self.host.recalled(effect.step, back, self._clock.now))
-        self.feed()
+    def lanes(self, activity_of: Callable[[int], str]) -> list[Lane]:
+        """Nobody looks."""
+        return []
+
+    # --- what the processes say --------------------------------------------------------------------------------------
+
+    def _started(self, number: int) -> None:
+        on_started = self._batches[number][2]
+        if on_started is not None:
+            on_started(number)
+
+    def _begun(self, batch: VirtualBatch, number: int) -> None:
+        self._runs[batch.number, number] = self._watch.begun(self._me, self.opened[batch.step], number)
+
+    def _results(self, batch: VirtualBatch, found: list[tuple[int, Any, float]], over: bool) -> None:
+        known = self._batches.pop(batch.number, None) if over else self._batches.get(batch.number)
+        if known is None:
+            return
+        failures = {number: value for number, value, _ in found if isinstance(value, TaskFailure)}
+        values = [None if number in failures else value for number, value, _ in found]
+        encoded: tuple[bytes, list[Buffer]] | None = None
+        if len(failures) < len(found):
+            encoded = (CODEC.encode_with_blobs(values)[0], [])
+        seconds = array.array("f", [took for _, _, took in found])
+        numbers = [number for number, _, _ in found]
+        known[1](BatchResults(batch.number, numbers, failures, {}, seconds, 0, over, CODEC, encoded))
+
+    def _forget(self, step_id: int) -> None:
+        self._tasks.pop(step_id, None)
+        self.opened.pop(step_id, None)
+
+
+class WatchedHost(TaskHost):
+    """What it does when leaders come is seen."""
+
+    def __init__(self, me: PeerId, slots: int, watch: Watching) -> None:
+        super().__init__(me, slots)
+        self._watch = watch
+
+    def open(self, leader: PeerId, opened: Open, buffers: Sequence[Buffer], now: float) -> list[do.Effect]:
+        effects = super().open(leader, opened, buffers, now)
+        self._watch.opened(self.me, leader, opened, effects)
+        return effects
+
+    def took_over(self, job: str, epoch: int, rank: int, leader: PeerId, now: float) -> list[do.Effect]:
+        self._watch.obeyed(self.me, job, (epoch, rank, leader))
+        return super().took_over(job, epoch, rank, leader, now)
+
+
+class WatchedWorking(Working):
+    """See the module. To be made on the running loop of the device.
+
+    Args:
+        lab: it has the controller of simulated jobs.
+    """
+
+    def __init__(self, me: PeerId, pool: SimulatedPool, say: Say, watch: Watching, *, lab: bool) -> None:
+        registry, none = REGISTRY if lab else REGISTRY_WITHOUT, NoBlobs()
+        super().__init__(me, pool, CODEC, registry, none.fetch, say, bytes_of=none.view)
+        self.host = WatchedHost(me, pool.size, watch)
+        self._opened = pool.opened
+
+    def _prepare(self, effect: do.Prepare) -> None:
+        self._opened[effect.number] = effect.opened
+        super()._prepare(effect)

@@ -109,10 +109,10 @@ def states(mesh: JobsMesh, job: str) -> str:
     for peer in mesh.running.values():
         known = peer.keeping.core.jobs.get(job)
         if known is not None:
-            led = peer.leading.jobs.get(job)
+            led = [each.leader for each in peer.leading.jobs if each.id == job]
             told.append(
                 f"{peer.device.name} {known.role.value} {known.term.epoch} over {known.over} "
-                f"followers {len(known.followers)} steps {len(led.leader._steps) if led is not None else '-'}"
+                f"followers {len(known.followers)}{' led here' if led else ''}"
             )
     return "; ".join(told)
 

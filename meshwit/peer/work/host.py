@@ -304,9 +304,9 @@ class TaskHost:
         self._share(now)
         return self._taken()
 
-    def leaders(self) -> set[PeerId]:
+    def leaders(self) -> list[PeerId]:
         """Those that have batches here: they should hear that this peer lives."""
-        return {step.leader for step in self._steps.values() if step.queue or step.running}
+        return sorted({step.leader for step in self._steps.values() if step.queue or step.running})
 
     @property
     def unserved(self) -> bool:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import array
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol, assert_never
 
 from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.events import Lane
 from meshwit.ids import PeerId
-from meshwit.peer.exec.batches import Batch, BatchResults, EncodedItems
-from meshwit.peer.exec.pool import WorkerPool
+from meshwit.peer.exec.batches import Batch, BatchResults, EncodedItems, OnResults, OnStarted
 from meshwit.peer.work import effects as do
 from meshwit.peer.work.host import TaskHost
 from meshwit.peer.work.messages import (
@@ -50,6 +49,32 @@ class Say(Protocol):
     def __call__(self, peer: PeerId, message: JobMessage, buffers: Sequence[Buffer] = ()) -> None: ...
 
 
+class Pool(Protocol):
+    """Worker processes, as `exec.pool` has them: its methods say what each is to do."""
+
+    on_death: Callable[[int, str, int], None] | None
+
+    @property
+    def size(self) -> int: ...
+    def prepare(
+        self,
+        step_id: int,
+        program: object,
+        *,
+        timeout_s: float | None = None,
+        memory_max_bytes: int | None = None,
+        once: bool = False,
+    ) -> None: ...
+    def release(self, step_id: int) -> None: ...
+    def cancel(self, step_id: int) -> None: ...
+    def submit(self, batch: Batch, on_results: OnResults, on_started: OnStarted | None = None) -> None: ...
+    async def take_back(self, batch_id: int, numbers: Iterable[int] | None = None) -> list[int]: ...
+    def drop(self, batch_id: int, numbers: Iterable[int]) -> None: ...
+    def wants_more(self) -> int: ...
+    def warm(self) -> None: ...
+    def lanes(self, activity_of: Callable[[int], str]) -> list[Lane]: ...
+
+
 class RefusedError(Exception):
     """A step cannot run here, and why."""
 
@@ -59,7 +84,7 @@ class Working:
 
     Args:
         me: this peer.
-        pool: entered and left by its owner.
+        pool: runs the tasks; entered and left by its owner.
         codec: knows all types of the registry.
         functions: packages whose functions tasks may call by name.
         pickles: tasks may bring pickles, which is any code.
@@ -69,7 +94,7 @@ class Working:
     def __init__(
         self,
         me: PeerId,
-        pool: WorkerPool,
+        pool: Pool,
         codec: Codec,
         registry: Registry,
         fetch: Fetch,
@@ -373,7 +398,7 @@ class Working:
             self._say(leader, Died(number, worker, cause))
 
 
-def _release(pool: WorkerPool, number: int) -> None:
+def _release(pool: Pool, number: int) -> None:
     try:
         pool.release(number)
     except ValueError:
