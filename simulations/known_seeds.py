@@ -9,6 +9,7 @@ KNOWN_SEEDS: Final[tuple[tuple[str, int, str], ...]] = (
     ("takeover", 435, "the same, with the answer of a call"),
     ("takeover", 194, "a leader that began anew was taken for one that leads: nobody else could resume its job"),
     ("takeover", 228, "the same"),
+    ("takeover", 2011, "the same, where it had answered who led by a lower term"),
     ("takeover", 219, "two leaders that both ended a job while they were apart never told each other"),
     ("takeover", 5028, "a disk that had been full once was never written again: what waited for it waited for ever"),
     ("takeover", 5054, "the same: the outcome was not on the leader's disk"),

@@ -435,7 +435,7 @@ class Engine:
         if self.kept.keeping.term(message.job) == message.term:
             if message.over is not None:
                 self._working.job_over(message.job)
-            elif not message.took_over:
+            elif not message.took_over and not message.left:
                 self._working.resend(message.job, peer, message.term.epoch)
 
     def _led_by(self, job: str, term: Term, took_over: bool) -> None:

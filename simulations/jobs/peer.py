@@ -345,7 +345,7 @@ class JobsPeer:
         if peer == message.term.leader and known is not None and known.term == message.term:
             if message.over is not None:
                 self.working.job_over(message.job)
-            elif not message.took_over:
+            elif not message.took_over and not message.left:
                 self.working.resend(message.job, peer, message.term.epoch)
 
     def _led_by(self, job: str, term: Term, took_over: bool) -> None:

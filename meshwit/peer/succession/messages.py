@@ -28,6 +28,7 @@ class Leads(msgspec.Struct, frozen=True, array_like=True, tag=41):
     Attributes:
         took_over: the leader has just taken the job over: workers tell it what they hold (`Held`).
         over: the job's outcome, once it has one.
+        left: the sender led by this term, and began anew since: it does not lead.
     """
 
     job: str
@@ -35,6 +36,7 @@ class Leads(msgspec.Struct, frozen=True, array_like=True, tag=41):
     standbys: list[PeerId] = []
     took_over: bool = False
     over: JobState | None = None
+    left: bool = False
 
 
 class StandBy(msgspec.Struct, frozen=True, array_like=True, tag=42):

@@ -230,9 +230,7 @@ class Succession:
             case AskJob(job=job):
                 known = self.jobs.get(job)
                 if known is not None:
-                    # Who led it and began anew does not lead it: let whoever asks not wait for that.
-                    if known.role is Role.LEADING or known.term.leader != self.me or known.over is not None:
-                        self._say(peer, self._leads_of(job, known))
+                    self._say(peer, self._leads_of(job, known))
                     if known.versions:
                         self._say(peer, Have(job, counts_of(known.versions)))
         return self._taken()
@@ -357,7 +355,8 @@ class Succession:
             self._say(peer, message)
 
     def _leads_of(self, job: str, known: Known, *, took_over: bool = False) -> Leads:
-        return Leads(job, known.term, list(known.standbys), took_over, known.over)
+        left = known.term.leader == self.me and known.role is not Role.LEADING
+        return Leads(job, known.term, list(known.standbys), took_over, known.over, left)
 
     def _leads(self, peer: PeerId, said: Leads, now: float) -> None:
         if not sane(said.term) or len(said.standbys) > STANDBYS_MAX:
@@ -377,6 +376,9 @@ class Succession:
             if peer != said.term.leader and known.versions and said.term.leader in self._linked:
                 self._say(said.term.leader, AskJob(said.job))
         if peer != known.term.leader or known.role is Role.LEADING:
+            return
+        if said.left and said.over is None:
+            known.led = False
             return
         if said.took_over and not known.asked:  # somebody else had told who leads
             known.asked = True

@@ -41,7 +41,7 @@ class World:
         self.now = 0.0
         self.nodes = {PeerId(name): Node(PeerId(name)) for name in names}
         self.cuts: set[frozenset[PeerId]] = set()
-        self.ends: dict[tuple[str, LogId], tuple[int, JobState]] = {}
+        self.ends: dict[tuple[str, LogId], tuple[int, JobState | None]] = {}
         """Of logs whose last record is an end: how long they are then, and what it was."""
         for node in self.nodes.values():
             for other in self.nodes:
@@ -98,8 +98,10 @@ class World:
         for job, versions in node.disk.items():
             if not versions:  # it had just been appointed
                 continue
-            epoch, leader = max(versions)
-            node.core.restore(job, versions, Term(epoch, 0, leader), None, self.now)
+            epoch, leader = head = max(versions)
+            count, over = self.ends.get((job, head), (0, None))
+            term = Term(epoch, 0, leader)
+            node.core.restore(job, versions, term, over if versions[head] >= count else None, self.now)
         for other in self.nodes.values():
             if other.alive and self.connected(node, other):
                 for one, two in ((node, other), (other, node)):

@@ -118,3 +118,21 @@ def test_who_led_a_job_and_began_anew_is_not_taken_for_its_leader():
     world.perform(b, b.core.gather("job"))
     world.settle()
     assert not b.core.is_led("job")
+
+
+def test_who_led_a_job_and_began_anew_says_so_to_whoever_led_by_a_lower_term():
+    world = World("a", "b", "c")
+    world.lead("a", standbys=1)
+    world.write("a", 3)
+    world.cut(("a", "b"), ("a", "c"))
+    world.run(4.0)
+    world.write("a", 9, over=JobState.COMPLETED)
+    world.kill("a", "b", "c")
+    world.heal()
+    for name in "abc":
+        world.restart(name)
+    world.run(1.0)
+    for name in "abc":
+        assert world[name].core.jobs["job"].term.log == (2, B)
+        assert world[name].core.jobs["job"].over is None
+        assert not world[name].core.is_led("job")
