@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import platform
 import tempfile
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -28,6 +27,7 @@ from meshwit.lang.arrows import activities_in
 from meshwit.lang.checker import compile_script
 from meshwit.peer.blobs.service import BlobError, BlobService
 from meshwit.peer.blobs.store import USER_BYTES_MAX, BlobStore, user_folder
+from meshwit.peer.correspondence import Correspondence
 from meshwit.peer.device.passing import Passing
 from meshwit.peer.exec.directories import prefix, sweep
 from meshwit.peer.exec.pool import WorkerPool
@@ -39,39 +39,13 @@ from meshwit.peer.leading import Leading
 from meshwit.peer.letters import Letter
 from meshwit.peer.rates import controller_versions
 from meshwit.peer.running_job import OnEvent, OnOutcomes, RunningJob
-from meshwit.peer.succession.handing_over import Leads as LeadsJobs
+from meshwit.peer.succession.handing_over import Leads
 from meshwit.peer.succession.keeping import Keeping
-from meshwit.peer.succession.messages import (
-    Append,
-    AskJob,
-    CannotStandBy,
-    Have,
-    LeaderBeat,
-    Leads,
-    StandBy,
-)
-from meshwit.peer.succession.records import Term
 from meshwit.peer.succession.store import JobStore
-from meshwit.peer.watch.messages import WatchMessage
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.work.messages import (
-    AskBack,
-    Assigned,
     Beat,
-    Begun,
     BlobRef,
-    Close,
-    Died,
-    Done,
-    Durable,
-    GivenBack,
-    Granted,
-    Held,
-    Open,
-    Ready,
-    Redone,
-    Refused,
-    Unwanted,
 )
 from meshwit.peer.work.route import Route, Way
 from meshwit.peer.work.transfer import GoneError, TransferError
@@ -80,9 +54,6 @@ from meshwit.plugins.registry import Registry
 
 HERE: Final = PeerId("here")
 """The id of a peer that is in no mesh."""
-BEAT_S: Final = 0.25
-OVERSLEPT_S: Final = 0.5
-"""A loop that comes so late to its own timer has slept itself: then silence of others says nothing."""
 
 
 class PeerSettings(msgspec.Struct, frozen=True):
@@ -123,10 +94,11 @@ class Engine:
         name: what it is called.
 
     Attributes:
-        leading: the jobs that it leads; from when the engine is entered, as are `capabilities` and `kept`.
+        leading: the jobs that it leads; from when the engine is entered, as are `capabilities`,
+            `kept` and `letters`.
         kept: those of them that outlive it; None where none do.
+        letters: what is said of jobs, to this peer and by it.
         passing: what goes to peers of this device without the link.
-        on_watch: gets what peers say of jobs that they, or this one's owner, ask about; `on_led`, who leads a job now.
         misbehaved: told of peers that break the rules.
         dial: seeks a link to a peer that has a blob which is needed here; raises nothing.
     """
@@ -151,11 +123,7 @@ class Engine:
         )
         self._routes: dict[PeerId, Route] = {}
         self._ways: dict[PeerId, Way] = {}
-        self._letters: deque[tuple[Letter, Sequence[Buffer]]] = deque()
         self.kept: KeptJobs | None = None
-        self.on_watch: Callable[[PeerId, WatchMessage, Sequence[Buffer]], None] = lambda _peer, _message, _buffers: None
-        self.on_led: Callable[[str, PeerId, int], None] = lambda _job, _leader, _epoch: None
-        self._beat_timer: asyncio.TimerHandle | None = None
         self.capabilities: dict[str, object] = {}
         """Of this device, from when the engine is entered."""
 
@@ -185,7 +153,9 @@ class Engine:
         self.passing = Passing(self.me, self.blobs.folder, self._send_device, self._misbehaved)
         stack.callback(self.passing.close)
         stack.callback(self._close_routes)
-        self._working = Working(
+        self.letters = Correspondence(self.me, self._send)
+        stack.callback(self.letters.close)
+        self._working = self.letters.working = Working(
             self.me, self._pool, self.codec, self.registry, self.fetch, self.say,
             functions=self.settings.functions, pickles=self.settings.allow_pickle, bytes_of=self.blobs.view,
         )  # fmt: skip
@@ -199,7 +169,7 @@ class Engine:
             beside=self.passing.store_of,
         )
         stack.callback(self._exchange.close)
-        self.leading = Leading(
+        self.leading = self.letters.leading = Leading(
             self.me, self.name, self.registry, self.codec, self.say, self.fetch, self._working.lanes,
             self.blobs, self._exchange.stored, self._owners(),
         )  # fmt: skip
@@ -211,14 +181,14 @@ class Engine:
         )  # fmt: skip
         self.leading.worker_changed(here)
         if self.settings.journal is not None:
-            self.kept = KeptJobs(
+            self.kept = self.letters.kept = KeptJobs(
                 self.me, self.name, self.leading, self.codec, self._compiled, self.fetch, self._defaults,
-                self._led_by, self._working.job_over, partial(self._keeping, self.settings.journal),
+                self.letters.led_by, self._working.job_over, partial(self._keeping, self.settings.journal),
             )  # fmt: skip
             stack.push_async_callback(self.kept.close)
             await self.kept.keeping.open()
 
-    def _keeping(self, folder: Path, leads: LeadsJobs) -> Keeping:
+    def _keeping(self, folder: Path, leads: Leads) -> Keeping:
         return Keeping(
             self.me, partial(JobStore, folder), self.codec, self._compiled, self.say, self.fetch, self.linked_peers,
             leads, self.blobs,
@@ -237,8 +207,6 @@ class Engine:
         await self._stack.aclose()
 
     def _close_routes(self) -> None:
-        if self._beat_timer is not None:
-            self._beat_timer.cancel()
         for route in self._routes.values():
             route.close()
 
@@ -280,7 +248,7 @@ class Engine:
         Nothing that is the script's fault is raised: that is in the outcome. Raises CodecError where the job is to be
         kept and its arguments cannot cross.
         """
-        self._beat_soon()
+        self.letters.beat_soon()
         roots = self.settings.roots if roots is None else roots
         if self.kept is not None:
             return self.kept.start(
@@ -308,7 +276,7 @@ class Engine:
     ) -> RunningJob:
         """Lead a stream, whose items come by `leading.append`. Raises ValueError for a requirement that is none."""
         settings = stream_settings(activities_in(task), requires, retries, self._defaults(None, None))
-        self._beat_soon()
+        self.letters.beat_soon()
         roots = self.settings.roots if roots is None else roots
         return self.leading.open_stream(task, on_outcomes, settings=settings, roots=roots, any_function=any_function)
 
@@ -369,7 +337,7 @@ class Engine:
             self._ways[peer].fail(str(error))
             return
         if parcel is not None:
-            self._received(peer, parcel.message, parcel.buffers)
+            self.letters.received(peer, parcel.message, parcel.buffers)
 
     def blob_frame(self, peer: PeerId, frame: bytes) -> None:
         """A frame of Channel.BLOB came."""
@@ -391,58 +359,16 @@ class Engine:
         return way is not None and way.send(Channel.DEVICE, payload)
 
     def say(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer] = ()) -> None:
-        if peer == self.me:
-            self._letters.append((message, buffers))
-            if len(self._letters) == 1:
-                self._loop.call_soon(self._deliver)
-            return
+        """Say something of a job to a peer, or to this one."""
+        self.letters.say(peer, message, buffers)
+
+    def _send(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer]) -> None:
         route = self._routes.get(peer)
         if route is not None:
             if isinstance(message, Beat):
                 route.send_now(message)
             else:
                 route.send(message, buffers)
-
-    def _deliver(self) -> None:
-        """What this peer said to itself; what follows from it waits for the next turn, so that others get theirs."""
-        letters = list(self._letters)
-        self._letters.clear()
-        for message, buffers in letters:
-            self._received(self.me, message, buffers)
-
-    def _received(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer]) -> None:
-        match message:
-            case Open() | Assigned() | AskBack() | Unwanted() | Close() | Durable():
-                self._beat_soon()
-                self._working.received(peer, message, buffers)
-            case Refused() | Granted() | Begun() | Done() | GivenBack() | Beat() | Died():
-                self.leading.reported(peer, message, buffers)
-            case Held() | Redone() | Ready():
-                if self.kept is not None:
-                    self.kept.keeping.told(peer, message, buffers)
-            case Leads() | StandBy() | CannotStandBy() | Have() | Append() | LeaderBeat() | AskJob():
-                if self.kept is not None:
-                    self.kept.keeping.received(peer, message, buffers)
-                    if isinstance(message, Leads):
-                        self._leader_spoke(peer, message)
-            case _:
-                self.on_watch(peer, message, buffers)
-
-    def _leader_spoke(self, peer: PeerId, message: Leads) -> None:
-        """A leader that is linked again hears what is held for it; one that has ended its job needs nothing of it."""
-        if self.kept is None or peer != message.term.leader:
-            return
-        if self.kept.keeping.term(message.job) == message.term:
-            if message.over is not None:
-                self._working.job_over(message.job)
-            elif not message.took_over and not message.left:
-                self._working.resend(message.job, peer, message.term.epoch)
-
-    def _led_by(self, job: str, term: Term, took_over: bool) -> None:
-        if took_over:
-            self._beat_soon()
-            self._working.took_over(job, term.epoch, term.rank, term.leader)
-        self.on_led(job, term.leader, term.epoch)
 
     async def fetch(self, blobs: Sequence[BlobRef], holders: Sequence[PeerId]) -> str:
         sources = [peer for peer in dict.fromkeys(holders) if peer != self.me]
@@ -452,24 +378,6 @@ class Engine:
         except BlobError as error:
             return str(error)
         return ""
-
-    # --- time -------------------------------------------------------------------------------------------------------
-
-    def _beat_soon(self) -> None:
-        if self._beat_timer is None:
-            self._beat_timer = self._loop.call_at(self._loop.time() + BEAT_S, self._beat)
-
-    def _beat(self) -> None:
-        assert self._beat_timer is not None
-        late_s = self._loop.time() - self._beat_timer.when()
-        self._beat_timer = None
-        if late_s > OVERSLEPT_S:
-            for peer in list(self.leading.workers):
-                self.leading.heard(peer)
-        self._working.beat()
-        host = self._working.host
-        if self.leading.jobs or host.leaders() or host.unserved:
-            self._beat_soon()
 
 
 async def _nobody(_peer: PeerId) -> None:

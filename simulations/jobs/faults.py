@@ -10,6 +10,7 @@ import msgspec
 
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState
+from meshwit.peer.letters import Letter
 from meshwit.peer.succession.messages import Append, AskJob, CannotStandBy, Have, LeaderBeat, Leads, StandBy
 from meshwit.peer.succession.records import Term
 from meshwit.peer.wire.frames import Channel
@@ -33,7 +34,6 @@ from meshwit.peer.work.messages import (
 from simulations.hosts import Cut
 from simulations.jobs.device import Device
 from simulations.jobs.mesh import JobsMesh
-from simulations.jobs.surroundings import Letter
 
 GARBAGE: Final = (b"", b"\xff" * 40, b"Leads", b"\x93\x01\x02")
 FOR_GOOD: Final = 0.4
@@ -257,7 +257,7 @@ class Faults:
         for other in list(peer.links):
             for message in senseless(self._rng, device.id, next(iter(self.mesh.jobs), "job0")):
                 if self._rng.random() < 0.4:
-                    peer.say(other, message)
+                    peer.letters.say(other, message)
 
     def clock_jump(self, device: Device) -> None:
         """Its clock leaps, as after sleep."""

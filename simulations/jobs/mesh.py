@@ -15,6 +15,7 @@ from meshwit.gossip.effects import Effect, Misbehaved, Send
 from meshwit.gossip.members import State
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState
+from meshwit.peer.letters import Letter
 from meshwit.peer.succession.known import Role
 from meshwit.peer.succession.records import Content, JobSpec
 from simulations.hosts import LAN, Conditions, Cut, Host
@@ -24,7 +25,6 @@ from simulations.jobs.device import Device
 from simulations.jobs.lab import CODEC
 from simulations.jobs.peer import JobsPeer
 from simulations.jobs.scripts import Script
-from simulations.jobs.surroundings import Letter
 from simulations.keys import SimulatedKey
 from simulations.network import Network
 from simulations.scenario import Run

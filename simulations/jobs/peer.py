@@ -14,7 +14,9 @@ from meshwit.gossip.effects import Effect
 from meshwit.gossip.swim import Gossip
 from meshwit.ids import PeerId
 from meshwit.peer.control.api import PeerError
+from meshwit.peer.correspondence import Correspondence
 from meshwit.peer.job.workers import Worker
+from meshwit.peer.letters import Letter
 from meshwit.peer.mesh import profile
 from meshwit.peer.mesh.profile import LoadProfile, MemberProfile
 from meshwit.peer.rates import Rate, encode_rates
@@ -29,26 +31,15 @@ from meshwit.peer.succession.messages import (
     Leads,
     StandBy,
 )
-from meshwit.peer.succession.records import JobSpec, Term
+from meshwit.peer.succession.records import JobSpec
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.wire.link import Link
 from meshwit.peer.work.messages import (
-    AskBack,
-    Assigned,
-    Beat,
-    Begun,
-    Close,
-    Died,
     Done,
     Durable,
-    GivenBack,
-    Granted,
     Held,
-    Open,
     Ready,
     Redone,
-    Refused,
-    Unwanted,
 )
 from simulations.hosts import End, Host
 from simulations.jobs.clock import Clock
@@ -59,12 +50,10 @@ from simulations.jobs.leading import WatchedKeptJobs, WatchedLeading
 from simulations.jobs.links import Membership
 from simulations.jobs.loop import DeviceLoop
 from simulations.jobs.parts import Parts
-from simulations.jobs.surroundings import Letter, Watching
+from simulations.jobs.surroundings import Watching
 from simulations.jobs.working import SimulatedPool, WatchedWorking
 from simulations.network import Network
 
-BEAT_S: Final = 0.25
-OVERSLEPT_S: Final = 0.5
 CHAIN_BYTES: Final = 400
 """A chain of certificates is about so long."""
 REPEATED: Final = (Leads, StandBy, CannotStandBy, Have, Append, LeaderBeat, AskJob, Done, Durable, Held, Redone, Ready)
@@ -123,15 +112,16 @@ class JobsPeer:
         pool = SimulatedPool(self.me, simulation, device.slots, device.speed, mesh.watch)
         self.processes = pool.processes
         with self.loop.running():
-            self.working = WatchedWorking(self.me, pool, self.say, mesh.watch, lab=device.lab)
-            self.leading = WatchedLeading(self.me, device.name, self.clock, self.say, mesh.watch, rng)
-            self.kept = WatchedKeptJobs(
-                self.leading, self.clock, self._led_by, self.working.job_over, self._keeping, mesh.watch
+            letters = self.letters = Correspondence(self.me, self._send)
+            self.working = letters.working = WatchedWorking(self.me, pool, letters.say, mesh.watch, lab=device.lab)
+            self.leading = letters.leading = WatchedLeading(
+                self.me, device.name, self.clock, letters.say, mesh.watch, rng
+            )
+            self.kept = letters.kept = WatchedKeptJobs(
+                self.leading, self.clock, letters.led_by, self.working.job_over, self._keeping, mesh.watch
             )
         self.keeping = self.kept.keeping
         self.loop.start(self.keeping.open())
-        self._letters: list[tuple[Letter, Sequence[Buffer]]] = []
-        self._beat_alarm = self.clock.alarm(self._beat)
         self._received = 0
         self.parts = Parts(
             device, self.clock, mesh.network, simulation.rng(f"{device.name}/{device.starts} in its mesh"), self,
@@ -147,7 +137,7 @@ class JobsPeer:
 
     def _keeping(self, leads: LeadsJobs) -> Keeping:
         linked = lambda: list(self.links)  # noqa: E731
-        return WatchedKeeping(self.device, self.clock, self.say, linked, leads, self.mesh.watch)
+        return WatchedKeeping(self.device, self.clock, self.letters.say, linked, leads, self.mesh.watch)
 
     def _gossiped(self, effect: Effect) -> None:
         self.mesh.gossiped(self, effect)
@@ -181,7 +171,7 @@ class JobsPeer:
 
     def start(self, spec: JobSpec) -> None:
         """Lead a job."""
-        self._beat_soon()
+        self.letters.beat_soon()
         self.kept.begin(spec, compiled(spec.text), [], [])
 
     def resume(self, job: str, again: bool | None) -> None:
@@ -288,21 +278,10 @@ class JobsPeer:
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
-    def say(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer] = ()) -> None:
-        """Send a message to a peer, or to this one itself."""
-        if peer == self.me:
-            self._letters.append((message, buffers))
-            if len(self._letters) == 1:
-                self.clock.soon(self._deliver)
-            return
+    def _send(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer]) -> None:
         link = self.links.get(peer)
         if link is not None:
             link.send(Channel.JOB, self.mesh.sent(message, buffers))
-
-    def _deliver(self) -> None:
-        letters, self._letters = self._letters, []
-        for message, buffers in letters:
-            self.received(self.me, message, buffers)
 
     def _from_link(self, link: Link, payload: bytes) -> None:
         """A message came."""
@@ -316,54 +295,11 @@ class JobsPeer:
         message, buffers = parcel
         if self.device.repeats and isinstance(message, REPEATED) and self._rng.random() < REPEATS:
             self.clock.later(self._rng.random() * REPEAT_LATE_S, self._repeat, link, message, buffers)
-        self.received(peer, message, buffers)
-
-    def _repeat(self, link: Link, message: Letter, buffers: Sequence[Buffer]) -> None:
-        if self.links.get(link.peer) is link:
-            self.received(link.peer, message, buffers)
-
-    def received(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer]) -> None:
-        """A peer said something."""
-        match message:
-            case Open() | Assigned() | AskBack() | Unwanted() | Close() | Durable():
-                self._beat_soon()
-                self.working.received(peer, message, buffers)
-            case Refused() | Granted() | Begun() | Done() | GivenBack() | Beat() | Died():
-                self.leading.reported(peer, message, buffers)
-            case Held() | Redone() | Ready():
-                self.keeping.told(peer, message, buffers)
-            case _:
-                self.keeping.received(peer, message, buffers)
-                if isinstance(message, Leads):
-                    self._leader_spoke(peer, message)
+        self.letters.received(peer, message, buffers)
         self._received += 1
         if self._received % MESSAGES_PER_CHECK == 0:
             self.mesh.watch.sound(self.me, self.working.host.check)
 
-    def _leader_spoke(self, peer: PeerId, message: Leads) -> None:
-        known = self.keeping.core.jobs.get(message.job)
-        if peer == message.term.leader and known is not None and known.term == message.term:
-            if message.over is not None:
-                self.working.job_over(message.job)
-            elif not message.took_over and not message.left:
-                self.working.resend(message.job, peer, message.term.epoch)
-
-    def _led_by(self, job: str, term: Term, took_over: bool) -> None:
-        if took_over:
-            self._beat_soon()
-            self.working.took_over(job, term.epoch, term.rank, term.leader)
-
-    # --- time --------------------------------------------------------------------------------------------------------
-
-    def _beat_soon(self) -> None:
-        if self._beat_alarm.due is None:
-            self._beat_alarm.set(self.clock.now + BEAT_S)
-
-    def _beat(self, late_s: float) -> None:
-        if late_s > OVERSLEPT_S:
-            for peer in list(self.leading.workers):
-                self.leading.heard(peer)
-        self.working.beat()
-        host = self.working.host
-        if self.leading.jobs or host.leaders() or host.unserved:
-            self._beat_soon()
+    def _repeat(self, link: Link, message: Letter, buffers: Sequence[Buffer]) -> None:
+        if self.links.get(link.peer) is link:
+            self.letters.received(link.peer, message, buffers)

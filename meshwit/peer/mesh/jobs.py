@@ -111,8 +111,8 @@ class MeshJobs:
         self._need: Callable[[list[str]], None] = lambda _activities: None
         self.known = KnownJobs(engine, self._name_of)
         self._afar = Afar(engine.me, engine.codec, engine.say, engine.linked_peers, engine.fetch, self.known)
-        engine.on_watch = self._afar.received
-        engine.on_led = self._led_by
+        engine.letters.on_watch = self._afar.received
+        engine.letters.on_led = self._led_by
         self._directory: JobDirectory | None = None
         self._kept = b""
         self._trimming: asyncio.TimerHandle | None = None
