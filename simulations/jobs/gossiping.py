@@ -1,5 +1,5 @@
-"""The gossip of a simulated peer: the product's `Gossip` over sealed datagrams and links, as `peer.mesh.gossiping`
-binds it to real ones.
+"""The gossip of a simulated peer: `peer.mesh.gossiping` as it is, over the datagrams of a simulated network, seen from
+outside.
 
 The datagrams are sealed and opened by the product's `Sealer`, so that what comes twice or was damaged is not heard;
 who sends what cannot be opened has a `Budget`, as in `peer.wire.datagrams`.
@@ -9,51 +9,32 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 
 from meshwit.gossip.config import GossipConfig
-from meshwit.gossip.effects import (
-    Connect,
-    Effect,
-    Evidence,
-    MemberDied,
-    MemberForgotten,
-    MemberJoined,
-    MemberLeft,
-    MemberRecovered,
-    MemberSuspected,
-    Misbehaved,
-    RecordChanged,
-    Send,
-)
+from meshwit.gossip.effects import Effect
 from meshwit.gossip.swim import Gossip
 from meshwit.ids import PeerId
 from meshwit.peer.mesh import profile
-from meshwit.peer.mesh.gossiping import DIALS_MAX, WAITING_MAX, MemberEvent
+from meshwit.peer.mesh.gossiping import GossipShell, MemberEvent
 from meshwit.peer.mesh.profile import MemberProfile
+from meshwit.peer.wire.addresses import Address
 from meshwit.peer.wire.budget import Budget
-from meshwit.peer.wire.datagrams import FORGED_PER_HOST_S, DatagramKind
-from meshwit.peer.wire.endings import EndKind, LinkEnd, LinkError
-from meshwit.peer.wire.frames import Channel
-from meshwit.peer.wire.link import Link
+from meshwit.peer.wire.datagrams import FORGED_PER_HOST_S, Handler
 from meshwit.peer.wire.sealing import SALT_BYTES, Opened, Sealer
 from simulations.hosts import Host
 from simulations.jobs.clock import Clock
 from simulations.jobs.links import MESH, Links, Membership
+from simulations.jobs.wire import address_of, host_at
 from simulations.keys import SimulatedKey, verify
 from simulations.network import Network
 
 EPOCH_MS: Final = 1_800_000_000_000
 """What a clock that never leapt shows when a run begins."""
-_EVIDENCE_OF_END: Final[Mapping[EndKind, Evidence]] = {
-    "goodbye": Evidence.GOODBYE,
-    "refused": Evidence.REFUSED,
-    "timeout": Evidence.UNREACHABLE,
-}
 
 
 class Secret(msgspec.Struct, frozen=True):
@@ -73,84 +54,32 @@ def admits(peer: PeerId, payload: bytes) -> str:
     return "" if told is not None and told.chain.startswith(Membership.chain) else "no member of this mesh"
 
 
-class Gossiping:
-    """See the module.
-
-    Args:
-        knows: whether this peer has an address of another.
-        on_event: told what happens to members, in order.
-        seen: sees all effects.
+class SimulatedDatagrams:
+    """What `peer.wire.datagrams` is for a real peer.
 
     Attributes:
-        core: the gossip itself.
         rejected: datagrams that were dropped, by reason.
     """
 
-    def __init__(
-        self,
-        host: Host,
-        clock: Clock,
-        network: Network,
-        rng: random.Random,
-        links: Links,
-        sealer: Sealer,
-        knows: Callable[[PeerId], bool],
-        host_of: Callable[[PeerId], Host],
-        on_event: Callable[[MemberEvent], None],
-        seen: Callable[[Effect], None],
-    ) -> None:
-        key = SimulatedKey(host.name)
-        self.core = Gossip(key.id, GossipConfig(), rng, key, verify, admits, wall_ms(clock))
+    def __init__(self, host: Host, clock: Clock, network: Network, sealer: Sealer) -> None:
         self.rejected: Counter[str] = Counter()
         self._host = host
         self._clock = clock
         self._network = network
-        self._links = links
         self._sealer = sealer
-        self._knows = knows
-        self._host_of = host_of
-        self._on_event = on_event
-        self._seen = seen
-        self._alarm = clock.alarm(lambda _late: self._perform(self.core.tick(clock.now)))
+        self._handlers: dict[int, Handler] = {}
         self._budget = Budget(FORGED_PER_HOST_S, 4 * FORGED_PER_HOST_S)
-        self._dials: dict[PeerId, None] = {}
-        self._waiting: dict[PeerId, list[bytes]] = {}
-        self._heard: dict[PeerId, None] = {}
 
-    def start(self, member_payload: bytes) -> None:
-        """Begins."""
-        self._links.on_message(Channel.GOSSIP, self._from_link)
-        self._perform(self.core.start(self._clock.now, member_payload))
+    def on_datagram(self, kind: int, handler: Handler) -> None:
+        """Sets who reads a kind."""
+        self._handlers[kind] = handler
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Tells the mesh something new of this peer."""
-        self._perform(self.core.publish(topic, payload, self._clock.now))
+    def send(self, address: Address, kind: int, payload: bytes) -> bool:
+        """Sends one datagram."""
+        self._network.send(self._host, host_at(self._network, address), self._sealer.seal(kind, payload))
+        return True
 
-    # --- what comes in -----------------------------------------------------------------------------------------------
-
-    def link_up(self, link: Link) -> None:
-        """A link is there."""
-        self._heard[link.peer] = None
-        waiting = self._waiting.pop(link.peer, ())
-        self._perform(self.core.link_up(link.peer, self._clock.now))
-        for raw in waiting:
-            link.send(Channel.GOSSIP, raw)
-
-    def link_down(self, peer: PeerId, end: LinkEnd) -> None:
-        """A link has ended."""
-        evidence = _EVIDENCE_OF_END.get(end.kind, Evidence.CLOSED)
-        self._perform(self.core.link_down(peer, self._clock.now, evidence))
-
-    def dial_failed(self, peer: PeerId, error: LinkError) -> None:
-        """A peer could not be connected to, whoever tried."""
-        self._waiting.pop(peer, None)
-        evidence = Evidence.REFUSED if error.kind == "refused" else Evidence.UNREACHABLE
-        self._perform(self.core.link_down(peer, self._clock.now, evidence))
-
-    def _from_link(self, link: Link, raw: bytes) -> None:
-        self._perform(self.core.receive(raw, link.peer, self._clock.now, reliable=True))
-
-    def datagram_received(self, source: Host, datagram: bytes) -> None:
+    def received(self, source: Host, datagram: bytes) -> None:
         """What a socket brought."""
         now = self._clock.now
         if self._budget.left(source.name, now) < 1:
@@ -160,71 +89,39 @@ class Gossiping:
         if not isinstance(opened, Opened):
             self.rejected[opened.why] += 1
             self._budget.spend(source.name, now)
-        elif opened.kind == DatagramKind.GOSSIP:
-            self._heard[opened.sender] = None
-            self._perform(self.core.receive(opened.payload, opened.sender, now, reliable=False))
+        elif opened.kind in self._handlers:
+            self._handlers[opened.kind](opened.sender, address_of(source), opened.payload)
 
-    # --- what goes out -----------------------------------------------------------------------------------------------
+
+class WatchedGossip(GossipShell):
+    """See the module. To be made on the running loop of the device.
+
+    Args:
+        knows: whether this peer has an address of another.
+        on_event: told what happens to members, in order. What it raises ends the run.
+        seen: sees all effects.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        clock: Clock,
+        rng: random.Random,
+        links: Links,
+        datagrams: SimulatedDatagrams,
+        addresses: Callable[[PeerId], list[Address]],
+        on_event: Callable[[MemberEvent], None],
+        seen: Callable[[Effect], None],
+    ) -> None:
+        key = SimulatedKey(host.name)
+        core = Gossip(key.id, GossipConfig(), rng, key, verify, admits, wall_ms(clock))
+        super().__init__(core, links, datagrams, addresses, links.guarded(on_event), lambda _peer, _why: None)
+        self._seen = seen
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             self._seen(effect)
-            match effect:
-                case Send(peer=peer, raw=raw, reliable=reliable):
-                    self._send(peer, raw, reliable=reliable)
-                case Connect(peer=peer):
-                    self._connect(peer)
-                case Misbehaved():
-                    pass
-                case MemberForgotten(peer=peer):
-                    self._heard.pop(peer, None)
-                    self._on_event(effect)
-                case (
-                    MemberJoined()
-                    | MemberSuspected()
-                    | MemberRecovered()
-                    | MemberDied()
-                    | MemberLeft()
-                    | RecordChanged()
-                ):
-                    self._on_event(effect)
-                case _:
-                    assert_never(effect)
-        deadline = self.core.next_deadline()
-        if deadline != self._alarm.due:
-            self._alarm.set(deadline)
-
-    def _send(self, peer: PeerId, raw: bytes, *, reliable: bool) -> None:
-        link = self._links.links.get(peer)
-        if not reliable and (peer in self._heard or link is not None or self._knows(peer)):
-            self._network.send(self._host, self._host_of(peer), self._sealer.seal(DatagramKind.GOSSIP, raw))
-        elif link is not None:
-            link.send(Channel.GOSSIP, raw)
-        elif reliable:
-            waiting = self._waiting.setdefault(peer, [])
-            if len(waiting) < WAITING_MAX:
-                waiting.append(raw)
-            self._connect(peer)
-
-    def _connect(self, peer: PeerId) -> None:
-        if peer in self._dials:
-            return
-        if len(self._dials) >= DIALS_MAX:
-            self._waiting.pop(peer, None)
-            return
-        self._dials[peer] = None
-        self._links.connect(peer, lambda result: self._dialed(peer, result))
-
-    def _dialed(self, peer: PeerId, result: Link | LinkError) -> None:
-        if isinstance(result, LinkError):
-            self.dial_failed(peer, result)
-        else:
-            self._clock.soon(self._answer, result)
-        del self._dials[peer]
-
-    def _answer(self, link: Link) -> None:
-        if self._links.links.get(link.peer) is link:
-            self.link_up(link)
+        super()._perform(effects)
 
 
 def wall_ms(clock: Clock) -> int:

@@ -9,14 +9,16 @@ one address, and TLS and the rules of the mesh's certificates are taken for gran
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final, ParamSpec, cast
 
 from meshwit.ids import PeerId
+from meshwit.peer.wire.addresses import Address
 from meshwit.peer.wire.budget import Gate
 from meshwit.peer.wire.connection import Connection
 from meshwit.peer.wire.endings import LinkEnd, LinkError
@@ -36,6 +38,7 @@ TRY_PAUSE_S: Final = 0.1
 MESH: Final = b"the mesh of simulated jobs"
 
 Told = Callable[["Link | LinkError"], None]
+P = ParamSpec("P")
 
 
 class Membership:
@@ -117,7 +120,7 @@ class KeptLink:
         self._changed = False
         if not self.linked:
             self._dialing = True
-            self._links.connect(self._peer, self._dialed)
+            self._links.dial(self._peer, self._dialed)
 
     def _dialed(self, result: Link | LinkError) -> None:
         self._dialing = False
@@ -183,15 +186,19 @@ class Links:
 
     def on_message(self, channel: int, handler: Handler) -> None:
         """Sets who reads a channel. What a handler raises ends the run; `Link` itself would only log it."""
+        self._handlers[channel] = self.guarded(handler)
 
-        def guarded(link: Link, payload: bytes) -> None:
+    def guarded(self, handler: Callable[P, None]) -> Callable[P, None]:
+        """The same, where whoever calls it only logs what it raises: that ends the run."""
+
+        def call(*arguments: P.args, **named: P.kwargs) -> None:
             try:
-                handler(link, payload)
+                handler(*arguments, **named)
             except Exception as reason:
                 self.clock.simulation.at(self.clock.simulation.now, _raise, reason)
                 raise
 
-        self._handlers[channel] = guarded
+        return call
 
     def keep(self, peer: PeerId) -> None:
         """Stays linked to a peer: dials whenever there is no link, with growing pauses, until `unkeep`."""
@@ -257,7 +264,16 @@ class Links:
 
     # --- dialling ----------------------------------------------------------------------------------------------------
 
-    def connect(self, peer: PeerId, told: Told) -> None:
+    async def connect(self, peer: PeerId, addresses: Sequence[Address]) -> Link:
+        """The link to a peer, dialled unless there is one. Raises LinkError."""
+        result: asyncio.Future[Link | LinkError] = asyncio.get_running_loop().create_future()
+        self.dial(peer, lambda found: None if result.done() else result.set_result(found))
+        found = await result
+        if isinstance(found, LinkError):
+            raise found
+        return found
+
+    def dial(self, peer: PeerId, told: Told) -> None:
         """The link to a peer, dialled unless there is one; `told` gets it, or why there is none."""
         link = self._links.get(peer)
         dial = self._dials.get(peer)

@@ -34,8 +34,9 @@ from meshwit.peer.wire.link import Link
 from simulations.hosts import End, Host
 from simulations.jobs.clock import Clock
 from simulations.jobs.device import Device
-from simulations.jobs.gossiping import Gossiping, sealer_of
+from simulations.jobs.gossiping import SimulatedDatagrams, WatchedGossip, sealer_of
 from simulations.jobs.links import Links
+from simulations.jobs.wire import address_of
 from simulations.network import Network
 
 ANNOUNCED: Final = b"\0 announced"
@@ -65,6 +66,8 @@ class Jobs(Protocol):
 
 class Parts:
     """See the module.
+
+    To be made on the running loop of the device.
 
     Args:
         device_of: the device on a host; `host_of`, the host of a peer.
@@ -96,9 +99,11 @@ class Parts:
         self.links.on_up = self._link_up
         self.links.on_down = self._link_down
         self.links.on_dial_failed = self._dial_failed
-        self.gossiping = Gossiping(
-            device.host, clock, network, rng, self.links, self._sealer, knows, host_of, self._member_event, seen
-        )
+        self.datagrams = SimulatedDatagrams(device.host, clock, network, self._sealer)
+        self.gossiping = WatchedGossip(
+            device.host, clock, rng, self.links, self.datagrams,
+            lambda peer: [address_of(host_of(peer))] if knows(peer) else [], self._member_event, seen,
+        )  # fmt: skip
         self._kept: frozenset[PeerId] = frozenset()
         self._late_dials: dict[PeerId, object] = {}
         self._settling = False
@@ -133,7 +138,7 @@ class Parts:
                 self._clock.later(self._rng.uniform(*ANSWER_S), self._answer, source)
             self._saw(source)
         else:
-            self.gossiping.datagram_received(source, payload)
+            self.datagrams.received(source, payload)
 
     def stream_accepted(self, end: End) -> None:
         """Somebody dialled."""
@@ -188,7 +193,7 @@ class Parts:
     def _settle_links(self) -> None:
         """Chooses to whom to be linked, now that the members have changed."""
         self._settling = False
-        wanted = wanted_links(self.me, (member.id for member in self.gossiping.core.alive()))
+        wanted = wanted_links(self.me, (member.id for member in self.gossiping.gossip.alive()))
         for peer in sorted(self._kept - wanted):
             self.links.unkeep(peer)
             self._late_dials.pop(peer, None)
@@ -230,7 +235,7 @@ class Parts:
             for peer in reversed(list(self._device.book)):
                 if self._trying < TRIES_MAX:
                     self._trying += 1
-                    self.links.connect(peer, self._tried)
+                    self.links.dial(peer, self._tried)
             self._seek_due = now + self._seek_pause_s
             self._seek_pause_s = min(2 * self._seek_pause_s, SEEK_EVERY_S[1])
         pause_s = LOOK_LINKED_EVERY_S if self.links.links else min(self._seek_pause_s, LOOK_LINKED_EVERY_S)

@@ -123,10 +123,11 @@ class JobsPeer:
         self.keeping = self.kept.keeping
         self.loop.start(self.keeping.open())
         self._received = 0
-        self.parts = Parts(
-            device, self.clock, mesh.network, simulation.rng(f"{device.name}/{device.starts} in its mesh"), self,
-            mesh.device_of, lambda peer: mesh.device(peer).host, self._gossiped,
-        )  # fmt: skip
+        with self.loop.running():
+            self.parts = Parts(
+                device, self.clock, mesh.network, simulation.rng(f"{device.name}/{device.starts} in its mesh"), self,
+                mesh.device_of, lambda peer: mesh.device(peer).host, self._gossiped,
+            )  # fmt: skip
         device.host.process = self
         self.parts.links.on_message(Channel.JOB, self._from_link)
         member = MemberProfile(
@@ -145,7 +146,7 @@ class JobsPeer:
     @property
     def core(self) -> Gossip:
         """Its gossip."""
-        return self.parts.gossiping.core
+        return self.parts.gossiping.gossip
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol, assert_never
 
+from meshwit.peer.wire.addresses import Address
 from meshwit.peer.wire.endings import LinkEnd, LinkError
 from meshwit.peer.wire.frames import HEADER_BYTES, Channel, FrameParser, Payload, WireFrameError, frame_header
 from meshwit.peer.wire.handshake import (
@@ -22,12 +23,23 @@ from meshwit.peer.wire.handshake import (
     ServerHandshake,
 )
 from meshwit.peer.wire.stats import Traffic
-from simulations.hosts import End
+from simulations.hosts import End, Host
 from simulations.jobs.clock import Clock
+from simulations.network import Network
 
 TLS_BYTES: Final = 22
 JOB_BYTES: Final = 120
 """A message of a job is not encoded here: what stands for it counts as so many bytes."""
+
+
+def address_of(host: Host) -> Address:
+    """Where a host is reached: it has one address."""
+    return host.name, host.index + 1
+
+
+def host_at(network: Network, address: Address) -> Host:
+    """Who is reached there."""
+    return network.hosts[address[1] - 1]
 
 
 class Owner(Protocol):
@@ -57,7 +69,7 @@ class Wire:
         self.parser = FrameParser(Channel.HANDSHAKE)
         self.id = b""
         self.outgoing = outgoing
-        self.remote = (stream.other.host.name, 0)
+        self.remote = address_of(stream.other.host)
         self.traffic = Traffic()
         self.queued_bytes = 0
         self.end: LinkEnd | None = None

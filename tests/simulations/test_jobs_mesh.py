@@ -145,7 +145,7 @@ def test_datagrams_that_come_twice_or_are_none_are_not_heard(lab):
     network.send(lab.devices[3].host, lab.devices[0].host, b"\x93\x01\x02")
     network.send(lab.devices[3].host, lab.devices[0].host, b"\x01" * 200)
     lab.pass_by(10.0)
-    rejected = lab.peer(0).parts.gossiping.rejected
+    rejected = lab.peer(0).parts.datagrams.rejected
     assert rejected["replay"] > 0
     assert rejected["short"] >= 1
     assert rejected["secret"] >= 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 from meshwit.gossip.effects import (
     Connect,
@@ -27,11 +27,12 @@ from meshwit.gossip.effects import (
 )
 from meshwit.gossip.swim import Gossip
 from meshwit.ids import PeerId
+from meshwit.peer.wire import datagrams as udp
 from meshwit.peer.wire.addresses import Address
-from meshwit.peer.wire.datagrams import DatagramKind, Datagrams
+from meshwit.peer.wire.datagrams import DatagramKind
 from meshwit.peer.wire.endings import EndKind, ErrorKind, LinkEnd, LinkError
 from meshwit.peer.wire.frames import Channel
-from meshwit.peer.wire.links import Link, Links
+from meshwit.peer.wire.link import Handler, Link
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +54,30 @@ _EVIDENCE_OF_END: Final[Mapping[EndKind, Evidence]] = {
 }
 """What is not here is CLOSED: whoever breaks the rules is there, and so is asked again."""
 _EVIDENCE_OF_FAILURE: Final[Mapping[ErrorKind, Evidence]] = {"refused": Evidence.REFUSED}
+
+
+class Links(Protocol):
+    """The links of this peer, as `peer.wire.links` has them."""
+
+    @property
+    def links(self) -> Mapping[PeerId, Link]:
+        """Those that are up."""
+
+    def on_message(self, channel: int, handler: Handler) -> None:
+        """Sets who reads a channel."""
+
+    async def connect(self, peer: PeerId, addresses: Sequence[Address]) -> Link:
+        """The link to a peer, dialled unless there is one. Raises LinkError."""
+
+
+class Datagrams(Protocol):
+    """Sealed datagrams, as `peer.wire.datagrams` sends and opens them."""
+
+    def on_datagram(self, kind: int, handler: udp.Handler) -> None:
+        """Sets who reads a kind."""
+
+    def send(self, address: Address, kind: int, payload: bytes) -> bool:
+        """Sends one; False if there is no way there."""
 
 
 class GossipShell:
