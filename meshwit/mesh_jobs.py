@@ -6,14 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from meshwit.codec import Codec, CodecError
 from meshwit.lang.program import Program
 from meshwit.parameters import ParameterError, bind_parameters, named_job
 from meshwit.peer.blobs.store import BlobStore, user_folder
-from meshwit.peer.control import job_client
-from meshwit.peer.control.client import ControlClient, NoAnswerError, OtherVersionError, first_peer
+from meshwit.peer.control import submitting
+from meshwit.peer.control.client import NoAnswerError, OtherVersionError, first_peer
 from meshwit.peer.control.following import RunningPeers, WatchedJob
-from meshwit.peer.control.job_messages import Attach, Submit
+from meshwit.peer.control.job_client import ArgumentsRefusedError
 from meshwit.plugins.discovery import installed
 
 _log = logging.getLogger(__name__)
@@ -38,20 +37,13 @@ def start(program: Program, job: str | None, args: Sequence[object], params: Map
         return None
     checked = named_job(program, job)
     blobs = BlobStore(user_folder())
-    codec = Codec([*installed().wire_types(), blobs.wire_type()])
+    codec = submitting.shared_codec(installed(), blobs)
+    arguments = bind_parameters(checked, args, params, program.offer, blobs)
     try:
-        submission = job_client.asked_of(
-            Submit, text=program.text, filename=program.filename, job=checked.name,
-            arguments=bind_parameters(checked, args, params, program.offer, blobs), codec=codec, roots=[Path.cwd()],
-        )  # fmt: skip
-        started = job_client.start_job(peer, submission, codec)
+        asked = submitting.submission(program, checked.name, arguments, codec, roots=[Path.cwd()])
+        return submitting.start(peer, asked, codec, submitting.Onlooker(RunningPeers(), _log.warning))
     except (NoAnswerError, OtherVersionError) as reason:
         _log.info("a peer of this process runs the job: %s", reason)
         return None
-    except (CodecError, job_client.ArgumentsRefusedError) as reason:
-        raise ParameterError(str(reason)) from None
-
-    def attach(client: ControlClient) -> job_client.RemoteJob:
-        return job_client.attach_job(client, Attach(job=started.id), codec)
-
-    return WatchedJob(started, attach, RunningPeers(), _log.warning)
+    except ArgumentsRefusedError as reason:
+        raise ParameterError(reason.message) from None

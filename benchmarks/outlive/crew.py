@@ -131,6 +131,33 @@ def kill(members: Sequence[Member]) -> float:
     return at
 
 
+def end_all(home: Path) -> None:
+    """Ends every process that was started with this home, those that nobody has noted yet too.
+
+    Between the start of a peer and its being noted there is a command that waits for it; where that is killed, the peer
+    is nobody's. All of them inherit the home in their environment. Raises TimeoutError.
+    """
+
+    def none_left() -> bool:
+        left = list(started_with(home))
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                for each in [process, *process.children(recursive=True)]:
+                    with contextlib.suppress(psutil.Error):
+                        each.kill()
+        return not left
+
+    until(none_left, f"nothing runs in {home}")
+
+
+def started_with(home: Path) -> Iterator[psutil.Process]:
+    """The processes that have this home in their environment."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("MESHWIT_HOME") == str(home) and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+
+
 class Followed:
     """A job as one peer tells of it, with the time of what it tells.
 
@@ -257,12 +284,14 @@ class Crew:
             raise TimeoutError(f"{reason}; items done: {dict(sorted(shares.items()))}") from None
 
     def close(self) -> None:
-        """Ends all of them."""
-        for each in self.members:
-            each.thaw()
-        with contextlib.suppress(RuntimeError):
-            self.peers.command("down", "--all")
-        kill([each for each in self.members if each.alive])
+        """Ends all of them, also those that were only being started."""
+        try:
+            for each in self.members:
+                each.thaw()
+            with contextlib.suppress(RuntimeError):
+                self.peers.command("down", "--all")
+        finally:
+            end_all(self.peers.home)
 
     def said(self, lines: int = 15) -> str:
         """The last lines of all logs."""

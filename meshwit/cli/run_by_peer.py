@@ -21,7 +21,7 @@ from meshwit.cli.own_peer import ensure_peer, to_stderr
 from meshwit.cli.run_options import RunOptions
 from meshwit.cli.terminal import harmless
 from meshwit.cli.watching import Watcher
-from meshwit.codec import Codec, CodecError
+from meshwit.codec import Codec
 from meshwit.lang.diagnostics import ScriptError
 from meshwit.lang.program import CheckedJob, Program
 from meshwit.lazy import lazy_module
@@ -32,13 +32,13 @@ from meshwit.peer.control.notice import first_running
 
 if TYPE_CHECKING:
     from meshwit.peer.control import client as control_client
-    from meshwit.peer.control import following, job_client, job_messages
+    from meshwit.peer.control import following, job_client, submitting
     from meshwit.peer.control.client import ControlClient
     from meshwit.peer.control.following import WatchedJob
-    from meshwit.peer.control.job_client import RemoteJob
+    from meshwit.peer.control.job_messages import Submit
 else:
-    control_client, following, job_client, job_messages = (
-        lazy_module(f"meshwit.peer.control.{name}") for name in ("client", "following", "job_client", "job_messages")
+    control_client, following, job_client, submitting = (
+        lazy_module(f"meshwit.peer.control.{name}") for name in ("client", "following", "job_client", "submitting")
     )
 
 T = TypeVar("T")
@@ -58,59 +58,37 @@ def start_by_peer(
         PeerError: it refuses, or is gone before it has answered.
     """
 
-    def start(client: ControlClient, codec: Codec, fields: dict[str, Any]) -> WatchedJob:
-        asked = _submission(codec, fields, options)
-        started = job_client.start_job(client, asked, codec, watching, _not_done(watching))
-        return _followed(started, codec, options.only, watching)
+    def start(client: ControlClient, asked: Submit, codec: Codec) -> WatchedJob:
+        return submitting.start(client, asked, codec, _onlooker(watching))
 
     return _asked(program, job, params, options, start)
 
 
 def leave_to_peer(program: Program, job: CheckedJob, params: Mapping[str, object], options: RunOptions) -> str | None:
     """The id of the job, which a running peer leads and nobody follows. Gives and raises as `start_by_peer`."""
+    return _asked(program, job, params, options, lambda client, asked, codec: submitting.leave(client, asked, codec))
 
-    def start(client: ControlClient, codec: Codec, fields: dict[str, Any]) -> str:
-        with job_client.start_job(client, _submission(codec, fields, options), codec) as started:
-            return started.id
 
-    return _asked(program, job, params, options, start)
+def plan_by_peer(
+    program: Program, job: CheckedJob, params: Mapping[str, object], options: RunOptions
+) -> list[str] | None:
+    """How the first running peer would share the job out; None where none can lead it. Raises as `start_by_peer`."""
+    return _asked(program, job, params, options, lambda client, asked, _codec: submitting.plan(client, asked))
 
 
 def attach_by_peer(
     client: ControlClient, job: str, only: tuple[str, ...], watching: Watcher, home: Path | None = None
 ) -> WatchedJob:
     """A job of the mesh, by its id, told by a peer. Raises PeerError."""
-    codec = shared_codec(_shared_blobs())
-    attached = _attached(client, job, codec, only, watching)
-    return _followed(attached, codec, only, watching, home)
+    codec = submitting.shared_codec(installed_registry(), _shared_blobs())
+    return submitting.attach(client, job, codec, _onlooker(watching, home), list(only) or None)
 
 
-def _submission(codec: Codec, fields: dict[str, Any], options: RunOptions) -> Any:
-    return job_client.asked_of(
-        job_messages.Submit,
-        codec=codec,
-        keep_s=options.keep_s,
-        standbys=options.standbys,
-        only=list(options.only) or None,
-        **fields,
-    )
+def _onlooker(watching: Watcher, home: Path | None = None) -> submitting.Onlooker:
+    def not_done(message: str, hint: str) -> None:
+        watching.say(harmless(f"{message} ({hint})" if hint else message))
 
-
-def _attached(client: ControlClient, job: str, codec: Codec, only: tuple[str, ...], watching: Watcher) -> RemoteJob:
-    asked = job_messages.Attach(job=job, only=list(only) or None)
-    return job_client.attach_job(client, asked, codec, watching, _not_done(watching))
-
-
-def _followed(
-    job: RemoteJob, codec: Codec, only: tuple[str, ...], watching: Watcher, home: Path | None = None
-) -> WatchedJob:
-    """The job, which is looked for elsewhere when its peer is gone."""
-    return following.WatchedJob(
-        job,
-        lambda client: _attached(client, job.id, codec, only, watching),
-        _finder(watching, home),
-        watching.say,
-    )
+    return submitting.Onlooker(_finder(watching, home), watching.say, watching, not_done)
 
 
 def _finder(watching: Watcher, home: Path | None) -> Callable[[], ControlClient | None]:
@@ -131,44 +109,26 @@ def _finder(watching: Watcher, home: Path | None) -> Callable[[], ControlClient 
     return find
 
 
-def _not_done(watching: Watcher) -> Callable[[str, str], None]:
-    return lambda message, hint: watching.say(harmless(f"{message} ({hint})" if hint else message))
-
-
-def plan_by_peer(
-    program: Program, job: CheckedJob, params: Mapping[str, object], options: RunOptions
-) -> list[str] | None:
-    """How the first running peer would share the job out; None where none can lead it. Raises as `start_by_peer`."""
-
-    def plan(client: ControlClient, codec: Codec, fields: dict[str, Any]) -> list[str]:
-        return job_client.plan_job(client, job_client.asked_of(job_messages.Plan, codec=codec, **fields))
-
-    return _asked(program, job, params, options, plan)
-
-
 def _asked(
     program: Program,
     job: CheckedJob,
     params: Mapping[str, object],
     options: RunOptions,
-    ask: Callable[[ControlClient, Codec, dict[str, Any]], T],
+    ask: Callable[[ControlClient, Submit, Codec], T],
 ) -> T | None:
     client = _leading_peer(options)
     if client is None:
         return None
     blobs = _shared_blobs()
-    codec = shared_codec(blobs)
-    fields = {
-        "text": program.text,
-        "filename": program.filename,
-        "job": job.name,
-        "arguments": bind_parameters(job, (), params, program.offer, blobs),
-        "roots": options.roots,
-        "time_limit_s": options.time_limit_s,
-        "memory_max_bytes": options.memory_limit_bytes,
-    }
+    codec = submitting.shared_codec(installed_registry(), blobs)
+    arguments = bind_parameters(job, (), params, program.offer, blobs)
     try:
-        return ask(client, codec, fields)
+        submission = submitting.submission(
+            program, job.name, arguments, codec, roots=options.roots, time_limit_s=options.time_limit_s,
+            memory_max_bytes=options.memory_limit_bytes, keep_s=options.keep_s, standbys=options.standbys,
+            only=list(options.only) or None,
+        )  # fmt: skip
+        return ask(client, submission, codec)
     except control_client.NoAnswerError:
         return None
     except control_client.OtherVersionError as error:
@@ -177,8 +137,6 @@ def _asked(
         return None
     except job_client.ArgumentsRefusedError as error:
         raise ParameterError(error.message) from None
-    except CodecError as reason:
-        raise ParameterError(str(reason)) from None
     except ScriptError:
         print(OTHERS, file=sys.stderr)  # here the script has none
         raise
@@ -189,11 +147,6 @@ def _leading_peer(options: RunOptions) -> ControlClient | None:
     if first_running() is not None and (client := control_client.first_peer()) is not None:
         return client
     return ensure_peer() if options.quiet else ensure_peer(to_stderr)
-
-
-def shared_codec(blobs: BlobStore) -> Codec:
-    """Knows the types of all installed controllers."""
-    return Codec([*installed_registry().wire_types(), blobs.wire_type()])
 
 
 def bound(program: Program, job: CheckedJob, params: Mapping[str, object]) -> list[Any]:

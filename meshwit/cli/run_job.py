@@ -20,7 +20,7 @@ from meshwit.lang.program import CheckedJob, Program
 from meshwit.lang.types import ScriptType
 from meshwit.lang.uses import activities_used
 from meshwit.outcome import Outcome
-from meshwit.parameters import ParameterError
+from meshwit.parameters import ParameterError, named_job
 from meshwit.peer.control.notice import Notice
 
 
@@ -36,12 +36,11 @@ class Finished(NamedTuple):
 
 def pick_job(program: Program, name: str) -> CheckedJob:
     """The job of that name, or the first. Raises CommandError."""
-    if not name:
-        return next(iter(program.jobs.values()))
-    if name not in program.jobs:
+    try:
+        return named_job(program, name or None)
+    except ParameterError:
         hint = did_you_mean(name, program.jobs) or f"there is {', '.join(program.jobs)}"
-        raise CommandError(f"{program.filename} has no job `{name}`", hint)
-    return program.jobs[name]
+        raise CommandError(f"{program.filename} has no job `{name}`", hint) from None
 
 
 def run_job(program: Program, job: CheckedJob, options: RunOptions) -> Finished:

@@ -11,6 +11,8 @@ from meshwit.cli.exit_codes import CommandError
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|d|w)", re.IGNORECASE)
 _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 KEEP_MAX_S = 366 * 86400
+SIZE_BYTES_MAX = 2**63 - 1
+"""What systems and messages can say."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -50,11 +52,11 @@ def parse_size(text: str, option: str) -> int:
     """Bytes of `2GiB`, `512 MB`, `1.5g` or a plain number; `k`, `m`, `g` with an `i` count by 1024.
 
     Raises:
-        CommandError: it is no size, or zero.
+        CommandError: it is no size, zero, or more than any device has.
     """
     found = _SIZE.fullmatch(text.strip())
     size = float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].lower()] if found else 0
-    if size < 1:
+    if not 1 <= size <= SIZE_BYTES_MAX:
         raise CommandError(f"{option}: `{text}` is no size", "write it such as 2GiB, 512MB or 1000000")
     return int(size)
 

@@ -52,7 +52,7 @@ def up(
     name: Annotated[str, typer.Option(metavar="NAME", help="What this peer is called; by default as the host.")] = "",
     slots: Annotated[
         int | None,
-        typer.Option(min=0, max=10_000, metavar="N", help="How many tasks at the same time; by default one per core."),
+        typer.Option(min=1, max=10_000, metavar="N", help="How many tasks at the same time; by default one per core."),
     ] = None,
     property: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="What requirements of jobs can ask for: site=berlin.")

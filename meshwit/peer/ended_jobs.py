@@ -21,21 +21,24 @@ class EndedJobs:
     """See the module; in the order of their ends."""
 
     def __init__(self) -> None:
-        self._jobs: deque[RunningJob] = deque(maxlen=ENDED_MAX)
+        self._jobs: deque[tuple[RunningJob, int]] = deque()  # each with its items: it has ended, they stay as many
+        self._items = 0
 
     def __iter__(self) -> Iterator[RunningJob]:
-        return iter(self._jobs)
+        return (job for job, _ in self._jobs)
 
     def __reversed__(self) -> Iterator[RunningJob]:
-        return reversed(self._jobs)
+        return (job for job, _ in reversed(self._jobs))
 
     def add(self, job: RunningJob) -> None:
         """One has ended; the oldest go where they are too many. The last one stays, however large it is."""
         if not job.is_kept:
             return
-        self._jobs.append(job)
-        while len(self._jobs) > 1 and sum(map(_items, self._jobs)) > ITEMS_MAX:
-            self._jobs.popleft()
+        items = _items(job)
+        self._jobs.append((job, items))
+        self._items += items
+        while len(self._jobs) > 1 and (len(self._jobs) > ENDED_MAX or self._items > ITEMS_MAX):
+            self._items -= self._jobs.popleft()[1]
 
 
 def _items(job: RunningJob) -> int:

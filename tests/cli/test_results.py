@@ -167,7 +167,7 @@ def test_sizes(text, size):
     assert parse_size(text, "--memory-limit") == size
 
 
-@pytest.mark.parametrize("text", ["", "much", "-1", "0", "1 PB", "1e9", "2GiBs", "nan"])
+@pytest.mark.parametrize("text", ["", "much", "-1", "0", "1 PB", "1e9", "2GiBs", "nan", "9" * 19, "9" * 400])
 def test_wrong_sizes(text):
     with pytest.raises(CommandError, match="is no size"):
         parse_size(text, "--memory-limit")

@@ -125,7 +125,8 @@ def test_another_job_of_the_file(cli, script):
     assert cli("run", name, "--job", "B", "--quiet").stdout == "returned = 2\n"
     wrong = cli("run", name, "--job", "C")
     assert wrong.returncode == 2
-    assert "no job `C`" in wrong.stderr
+    assert "job.wit has no job `C`" in wrong.stderr and "there is A, B" in wrong.stderr
+    assert "did you mean `Sum`?" in cli("run", script(SUM), "--job", "Som").stderr
 
 
 def test_stdin_is_a_script(cli):

@@ -96,6 +96,17 @@ def test_without_a_peer_it_runs_here(options, capsys):
     assert "n = 4\n" in capsys.readouterr().out
 
 
+def test_what_only_a_peer_needs_is_not_imported_without_one(cli, script, tmp_path):
+    env = {"MESHWIT_HOME": str(tmp_path / "home"), "PYTHONPROFILEIMPORTTIME": "1"}
+    done = cli("run", script("Job:Main() { Return(1); }"), "--plan", env=env)
+
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "this device alone" in done.stdout
+    assert "meshwit.cli.run_by_peer" in imported
+    names = ("client", "following", "job_client", "job_messages", "submitting")
+    assert not imported & {"websockets", *(f"meshwit.peer.control.{name}" for name in names)}
+
+
 def test_what_the_peer_refuses_ends_the_command(jobs, options, tmp_path):
     def refuse(reason: Exception):
         def on_submit(job: FakeJob) -> None:

@@ -110,7 +110,7 @@ def test_a_background_process_gets_the_same_options_but_for_the_token(cli):
     options = UpOptions(
         home=Path("/x y").absolute(),
         name="den",
-        slots=0,
+        slots=2,
         properties={"site": "berlin"},
         peers=(("fe80::1", 7946), ("den", 0)),
         when="idle",
@@ -123,7 +123,7 @@ def test_a_background_process_gets_the_same_options_but_for_the_token(cli):
 
     assert "secret" not in arguments
     assert arguments == [
-        "--home", str(options.home), "--name", "den", "--slots", "0", "--property", "site=berlin",
+        "--home", str(options.home), "--name", "den", "--slots", "2", "--property", "site=berlin",
         "--peer", "[fe80::1]:7946", "--peer", "den", "--when", "idle", "--port", "7946", "--open", "--new",
     ]  # fmt: skip
     assert as_arguments(UpOptions()) == []
@@ -131,7 +131,17 @@ def test_a_background_process_gets_the_same_options_but_for_the_token(cli):
 
 @pytest.mark.parametrize(
     "words",
-    [("--slots", "x"), ("--when", "never"), ("--peer", "a b"), ("--port", "99999"), ("--background", "--plain")],
+    [
+        ("--slots", "x"),
+        ("--slots", "0"),
+        ("--slots", "-1"),
+        ("--slots", "10001"),
+        ("--when", "never"),
+        ("--peer", "a b"),
+        ("--port", "99999"),
+        ("--port", "-1"),
+        ("--background", "--plain"),
+    ],
 )
 def test_wrong_options_are_usage_errors(cli, words):
     done = cli("up", *words)
@@ -147,8 +157,6 @@ def test_wrong_options_are_usage_errors(cli, words):
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_stops_the_peer_cleanly(home, number):
     sent = getattr(signal, number)
-    if signal.getsignal(sent) is signal.SIG_IGN:
-        pytest.skip("it is ignored by whoever runs the tests, and so by what they start: nohup")
     with foreground(home, "--plain") as process:
         until(lambda: find_all(home)[0])
         process.send_signal(sent)

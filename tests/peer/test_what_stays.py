@@ -140,6 +140,20 @@ def test_of_jobs_that_ended_the_last_ones_are_remembered_as_far_as_their_items_a
     assert len(list(jobs)) == ended_jobs.ENDED_MAX
 
 
+def test_jobs_that_made_room_count_no_more_and_values_that_are_forgotten_change_no_count(monkeypatch):
+    monkeypatch.setattr(ended_jobs, "ITEMS_MAX", 10)
+    monkeypatch.setattr(ended_jobs, "ENDED_MAX", 3)
+    jobs = EndedJobs()
+    for number in range(9):
+        jobs.add(job := ended(f"{number}", 3))
+        job.leader.release()
+        assert [each.id for each in jobs] == [f"{one}" for one in range(max(0, number - 2), number + 1)]
+    jobs.add(ended("wide", 5))
+    assert [each.id for each in reversed(jobs)] == ["wide", "8"]
+    jobs.add(ended("narrow", 2))
+    assert [each.id for each in jobs] == ["8", "wide", "narrow"]
+
+
 def test_a_job_that_is_not_kept_is_held_by_whoever_started_it_alone():
     jobs = EndedJobs()
     job = ended("here", 3)

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -27,6 +27,7 @@ from meshwit.peer.control.client import ControlClient, NoAnswerError, OtherVersi
 from meshwit.peer.control.job_messages import (
     MESSAGE_BYTES_MAX,
     Accepted,
+    Asked,
     Attach,
     Cancel,
     Ended,
@@ -48,6 +49,7 @@ from meshwit.peer.control.job_messages import (
     outcome_of,
 )
 
+A = TypeVar("A", bound=Asked)
 OnEvent = Callable[[JobEvent], None]
 OnNotDone = Callable[[str, str], None]
 """Gets why something was not done with a job, and a hint."""
@@ -246,15 +248,7 @@ def start_job(
         PeerError: it refuses.
         PeerLostError: it is gone before it has answered.
     """
-    connection = opened(client)
-    try:
-        told = answer(connection, submission)
-        if not isinstance(told, Accepted):
-            raise refused(told, submission)
-        return RemoteJob(connection, told, codec, on_event, on_not_done)
-    except BaseException:
-        connection.close()
-        raise
+    return _accepted(client, submission, codec, on_event, on_not_done)
 
 
 def attach_job(
@@ -265,11 +259,21 @@ def attach_job(
     on_not_done: OnNotDone | None = None,
 ) -> RemoteJob:
     """Follow a job of the mesh, by a peer that need not lead it. Arguments and what is raised as for `start_job`."""
+    return _accepted(client, attach, codec, on_event, on_not_done)
+
+
+def _accepted(
+    client: ControlClient,
+    asked: Submit | Attach,
+    codec: Codec,
+    on_event: OnEvent | None,
+    on_not_done: OnNotDone | None,
+) -> RemoteJob:
     connection = opened(client)
     try:
-        told = answer(connection, attach, ATTACH_TIMEOUT_S)
+        told = answer(connection, asked)
         if not isinstance(told, Accepted):
-            raise refused(told)
+            raise refused(told, asked)
         return RemoteJob(connection, told, codec, on_event, on_not_done)
     except BaseException:
         connection.close()
@@ -289,36 +293,17 @@ def plan_job(client: ControlClient, plan: Plan) -> list[str]:
 
 
 def asked_of(
-    kind: type[Submit] | type[Plan],
-    *,
-    text: str,
-    filename: str,
-    job: str,
-    arguments: Sequence[object],
-    codec: Codec,
-    roots: Sequence[Path] = (),
-    time_limit_s: float | None = None,
-    memory_max_bytes: int | None = None,
-    **more: Any,
-) -> Any:
-    """The first message. `arguments` are bound already; relative `roots` are of this process' folder; `more` are the
-    fields that only `kind` has.
+    kind: type[A], *, arguments: Sequence[object], codec: Codec, roots: Sequence[Path] = (), **fields: Any
+) -> A:
+    """The first message. `arguments` are bound already; relative `roots` are of this process' folder; `fields` are the
+    others of `kind`, as it has them.
 
     Raises:
         CodecError: an argument cannot cross.
     """
     header, buffers = codec.encode(list(arguments))
-    return kind(
-        text=text,
-        filename=filename,
-        job=job,
-        arguments=header,
-        buffers=[bytes(each) for each in buffers],
-        roots=[str(root.absolute()) for root in roots],
-        time_limit_s=time_limit_s,
-        memory_max_bytes=memory_max_bytes,
-        **more,
-    )
+    crossing = [bytes(each) for each in buffers]
+    return kind(arguments=header, buffers=crossing, roots=[str(root.absolute()) for root in roots], **fields)
 
 
 # --- the connection ----------------------------------------------------------------------------------------------
@@ -363,20 +348,18 @@ def _not_opened(refusal: InvalidStatus) -> PeerError:
     return NoAnswerError(message, hint) if status == 401 else PeerError(message, hint)
 
 
-def answer(
-    connection: ClientConnection, asked: Submit | Attach | Plan | OpenStream, timeout_s: float = ANSWER_TIMEOUT_S
-) -> ToClient:
+def answer(connection: ClientConnection, asked: Submit | Attach | Plan | OpenStream) -> ToClient:
     """What the peer says to the first message. Raises PeerLostError and ArgumentsRefusedError."""
     message = encode(asked)
     if len(message) > MESSAGE_BYTES_MAX:
         hint = "give what is large as a file"
         raise ArgumentsRefusedError(f"the parameters take {len(message):,} bytes, at most {MESSAGE_BYTES_MAX:,}", hint)
+    done, timeout_s = ("found", ATTACH_TIMEOUT_S) if isinstance(asked, Attach) else ("started", ANSWER_TIMEOUT_S)
     try:
         connection.send(message)
         return received(connection, timeout_s)
     except TimeoutError:
         hint = "it may be very busy"
-        done = "found" if isinstance(asked, Attach) else "started"
         raise PeerLostError(f"the peer has not {done} the job within {timeout_s:g} s", hint) from None
     except ConnectionClosed as closed:
         raise lost(closed) from None
@@ -393,10 +376,10 @@ def received(connection: ClientConnection, timeout_s: float | None = None) -> To
         raise ValueError(str(reason)) from None
 
 
-def refused(told: ToClient, asked: Submit | Plan | None = None) -> Exception:
+def refused(told: ToClient, asked: Submit | Attach | Plan | None = None) -> Exception:
     """What to raise where the peer did not accept."""
     match told:
-        case Refused(reason="script", diagnostics=[_, *_] as diagnostics) if asked is not None:
+        case Refused(reason="script", diagnostics=[_, *_] as diagnostics) if isinstance(asked, Asked):
             return ScriptError(diagnostics, asked.text, asked.filename)
         case Refused(message=message, hint=hint, reason="parameter"):
             return ArgumentsRefusedError(message, hint)
