@@ -82,7 +82,8 @@ def run(
     watch: Annotated[bool, typer.Option("--watch", help="Tell all that happens, also where no terminal is.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no messages; errors are still told.")] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=10_000, metavar="N", help="Worker processes, one per core by default; as --here.")
+        int | None,
+        typer.Option(min=1, max=10_000, metavar="N", help="Worker processes, one per core by default; as --here."),
     ] = None,
     here: Annotated[bool, typer.Option("--here", help="On this device alone, in this process.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Show who would do how much, and run nothing.")] = False,

@@ -283,11 +283,16 @@ class WorkerPool:
 
     def cancel(self, step_id: int) -> None:
         """Drop a step and its batches: nothing more is delivered, tasks that run are killed with all they started."""
+        unbegun = [slot for slot in range(self.size) if not self._has_begun(slot)]
         for batch_id in [key for key, record in self._open.items() if record.batch.step_id == step_id]:
             del self._open[batch_id]
             self._settle(batch_id)
-        self._perform(self._core.cancel(step_id, self._loop.time()))
+        self._perform(self._core.cancel(step_id, self._loop.time(), unbegun))
         self._outbox.forget(step_id)
+
+    def _has_begun(self, slot: int) -> bool:
+        run, worker = self._core.running(slot), self._crew.workers[slot]
+        return run is not None and worker is not None and worker.progress().serial == run.serial
 
     # What workers say
 

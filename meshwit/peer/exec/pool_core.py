@@ -156,15 +156,23 @@ class PoolCore:
             self._recall_all(batch_id, positions, effects)
         return effects
 
-    def cancel(self, step_id: int, now: float) -> list[Effect]:
-        """Drop a step with all its batches, delivering nothing more; workers busy with it are killed."""
+    def cancel(self, step_id: int, now: float, unbegun: Collection[int] = ()) -> list[Effect]:
+        """Drop a step with all its batches, delivering nothing more; workers busy with it are killed.
+
+        Those in the slots ``unbegun`` have not come to their run: they still import what steps need. They go on with
+        that. Where steps are short and imports long, a worker would else be killed at each, and never be of use.
+        """
         self._ledger.drop_step(step_id)
         effects: list[Effect] = []
         for slot in self._slots:
-            if slot.running is not None and slot.running.step_id == step_id:
+            mine = [run for run in slot.held() if run.step_id == step_id]
+            if slot.running in mine and slot.index not in unbegun:
                 self._kill(slot, now, effects, blameless=True)
-            elif slot.queued is not None and slot.queued.step_id == step_id:
-                self._recall(slot, slot.queued, effects)
+                continue
+            if slot.running in mine:
+                slot.since = now
+            for run in mine:
+                self._recall(slot, run, effects)
         effects += self._forget(step_id)
         self._dispatch(now, effects)
         return effects
@@ -216,6 +224,8 @@ class PoolCore:
                 if run is slot.running:
                     self._ledger.began(run, effects)
                 self._ledger.put_back(run, back, effects)
+                if run is slot.running and run.rest() and run.step_id not in self._ledger.steps:
+                    self._kill(slot, now, effects, blameless=True)  # cancelled, and begun just before
                 self._dispatch(now, effects)
         return effects
 
@@ -290,6 +300,8 @@ class PoolCore:
             if slot.state is SlotState.STARTING and now >= slot.since + START_TIMEOUT_S:
                 slot.since = now
                 effects.append(Kill(slot.index))
+            elif self._is_spared(slot) and now >= slot.since + START_TIMEOUT_S:
+                self._kill(slot, now, effects, blameless=True)
             elif slot.state is SlotState.READY and slot.running is None and now >= slot.since + self._idle_s:
                 slot.state, slot.since = SlotState.ENDING, now
                 effects.append(StopWorker(slot.index))
@@ -303,7 +315,7 @@ class PoolCore:
         for slot in self._slots:
             if slot.state is SlotState.EMPTY and len(self._ledger.pending) > starting:
                 times.append(slot.not_before)
-            elif slot.state is SlotState.STARTING:
+            elif slot.state is SlotState.STARTING or self._is_spared(slot):
                 times.append(slot.since + START_TIMEOUT_S)
             elif slot.state is SlotState.READY and slot.running is None:
                 times.append(slot.since + self._idle_s)
@@ -388,6 +400,11 @@ class PoolCore:
             slot.state, slot.since = SlotState.ENDING, now
             slot.blameless = blameless
             effects.append(Kill(slot.index))
+
+    def _is_spared(self, slot: Slot) -> bool:
+        """Whether it has not come to its run, which is cancelled."""
+        run = slot.running
+        return slot.state is SlotState.READY and run is not None and run.step_id not in self._ledger.steps
 
     def _forget(self, step_id: int) -> list[Effect]:
         effects: list[Effect] = []

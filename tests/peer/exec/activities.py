@@ -212,6 +212,9 @@ def load(program):
             os._exit(9)
         case ["shared", array]:
             return lambda item: float(array[item])
+        case ["when there", path]:
+            when_there(path)
+            return pid
         case ["codec", _]:
             return noop
     return ACTIVITIES[program]

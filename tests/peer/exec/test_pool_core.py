@@ -432,6 +432,34 @@ def test_cancelled_run_that_started_before_its_recall_is_killed():
     assert pool.results(0, 1, 0, 3, True) == [Deliver(1, range(3), 0, True), Kill(0)]
 
 
+def test_cancel_spares_a_worker_that_has_not_come_to_its_run():
+    pool = Dialogue(1, steps=(1, 2))
+    pool.submit(1, 3, step=1)
+    pool.ready(0)
+    assert pool.cancel(1, unbegun=[0]) == [SendRecall(0, 1), SendRelease(0, 1)]
+    assert pool.submit(2, 3, step=2) == [SendPrepare(0, 2), SendRun(0, 2, 2, 2, range(3))]
+    assert pool.recalled(0, 1, 0) == []
+    assert pool.results(0, 1, 0, 0, True) == []
+    assert pool.results(0, 2, 0, 3, True) == [Deliver(2, range(3), 0, True)]
+
+
+def test_cancelled_run_that_its_worker_came_to_meanwhile_is_killed():
+    pool = Dialogue().running(3)
+    assert pool.cancel(1, unbegun=[0]) == [SendRecall(0, 1), SendRelease(0, 1)]
+    assert pool.recalled(0, 1, 1) == [Kill(0)]
+    assert pool.exited(0, "killed by SIGKILL", serial=1) == []
+
+
+def test_spared_worker_that_never_comes_to_its_run_is_killed():
+    pool = Dialogue().running(3)
+    pool.now = 5.0
+    pool.cancel(1, unbegun=[0])
+    pool.recalled(0, 1, 0)
+    pool.now = pool.core.next_deadline()
+    assert pool.now == 5.0 + START_TIMEOUT_S
+    assert pool.tick() == [Kill(0)]
+
+
 def test_workers_that_cannot_start():
     pool = Dialogue()
     pool.submit(1, 2)

@@ -460,6 +460,24 @@ def test_cancel_kills_all_that_a_task_started(tmp_path):
     run_async(main)
 
 
+def test_worker_that_still_loads_a_cancelled_step_is_of_use_for_the_next(tmp_path):
+    async def main():
+        async with Driver(1) as driver:
+            gate, outcome = tmp_path / "gate", Outcome()
+            for step in range(100, 103):  # each is over before its program is loaded
+                driver.pool.prepare(step, ["when there", str(gate)])
+                driver.start(step, [1, 2], outcome)
+                await until(lambda: driver.pool._core.running(0) is not None)
+                worker = driver.pool._crew.workers[0].pid
+                driver.pool.cancel(step)
+            gate.touch()
+            await until(driver.pool.wants_more)
+            assert set((await driver.run("pid", [1, 2])).values.values()) == {worker}
+            assert (outcome.values, outcome.failures) == ({}, {})
+
+    run_async(main)
+
+
 def test_workers_that_cannot_start(tmp_path):
     async def main():
         pool = Driver(2)
