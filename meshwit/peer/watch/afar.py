@@ -47,6 +47,8 @@ ALL_ANSWER_S: Final = 0.7
 LOST_S: Final = 60.0
 """A job that nobody is found to lead for so long is given up by who follows it."""
 LOOK_AGAIN_S: Final = 0.4
+LOST_LATELY_S: Final = 5.0
+"""Who was lost so lately may be back, and may be who knows a job that nobody else has heard of."""
 _views: Final = msgspec.msgpack.Decoder(list[JobView])
 
 
@@ -71,6 +73,7 @@ class Afar:
         self.loop = asyncio.get_running_loop()
         self.keys = itertools.count(1)
         self.runs: dict[int, FollowedJob] = {}
+        self._lost_at: float | None = None
         self._questions: dict[int, tuple[PeerId, asyncio.Future[Any]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._serving = Serving(codec, say, here, self.spawn)
@@ -87,14 +90,20 @@ class Afar:
 
     async def jobs(self) -> list[tuple[PeerId, JobView]]:
         """What all linked peers lead or keep, and who says so; those that do not answer in time are left out."""
+        return (await self.asked())[0]
+
+    async def asked(self) -> tuple[list[tuple[PeerId, JobView]], bool]:
+        """The same, and whether that is all there is: everybody answered, and nobody was lost a moment ago."""
         others = [peer for peer in self.linked() if peer != self.me]
         asked = [asyncio.ensure_future(self._ask(peer, AskJobs(next(self.keys)), ALL_ANSWER_S)) for peer in others]
         found: list[tuple[PeerId, JobView]] = []
-        for peer, told in zip(others, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for peer, told in zip(others, answers, strict=True):
             if isinstance(told, JobsTold):
                 with contextlib.suppress(msgspec.MsgspecError, ValueError):
                     found += [(peer, view) for view in _views.decode(told.header)]
-        return found
+        lost_lately = self._lost_at is not None and self.loop.time() < self._lost_at + LOST_LATELY_S
+        return found, not lost_lately and all(isinstance(told, JobsTold) for told in answers)
 
     async def steer(self, peer: PeerId, job: str, what: str) -> None:
         """Have a leader do something with a job. Raises PeerError."""
@@ -135,6 +144,7 @@ class Afar:
 
     def unlinked(self, peer: PeerId) -> None:
         """A connection has ended."""
+        self._lost_at = self.loop.time()
         for asked, future in list(self._questions.values()):
             if asked == peer and not future.done():
                 future.set_exception(TimeoutError())
@@ -336,14 +346,14 @@ class FollowedJob:
         leader = self._afar.here.leader(self.id)
         if leader in linked and leader != self._afar.me and leader not in self._refused:
             return leader
-        told = [(peer, view) for peer, view in await self._afar.jobs() if view.id == self.id]
-        if told and not self._found.done() and all(view.state in ("interrupted", "held") for _, view in told):
+        all_told, is_all = await self._afar.asked()
+        told = [(peer, view) for peer, view in all_told if view.id == self.id]
+        unknown = not told and not self._refused and leader is None
+        led_by_nobody = bool(told) and all(view.state in ("interrupted", "held") for _, view in told)
+        if is_all and not self._found.done() and (unknown or led_by_nobody):
             self._give_up()
             raise asyncio.CancelledError
         told.sort(key=lambda each: each[1].state not in ("running", "paused"))
-        if not told and not self._found.done() and not self._refused and leader is None:
-            self._give_up()
-            raise asyncio.CancelledError
         return next((peer for peer, _ in told if peer not in self._refused), None)
 
     def _follow_no_more(self) -> None:

@@ -1,0 +1,133 @@
+"""Who follows a job of another peer gives it up only when all there is has been asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import msgspec
+import pytest
+
+from meshwit.codec import Codec
+from meshwit.ids import PeerId
+from meshwit.peer.control.api import JobView, PeerError
+from meshwit.peer.watch.afar import LOST_LATELY_S, LOST_S, Afar
+from meshwit.peer.watch.messages import AskJobs, JobsTold, Watch, Watched, WatchMessage
+from simulations.virtual_loop import run_virtually
+
+ME, LEADER, OTHER = PeerId("me"), PeerId("leader"), PeerId("other")
+RUNNING = JobView(id="job", state="running")
+
+
+class Here:
+    """A peer that has no jobs itself."""
+
+    def __getattr__(self, name: str):
+        return lambda *_: None
+
+
+class Mesh:
+    """The peer that follows, and others that answer it at once, or never."""
+
+    def __init__(self) -> None:
+        self.linked = [LEADER, OTHER]
+        self.jobs: dict[PeerId, list[JobView]] = {LEADER: [RUNNING], OTHER: []}
+        self.silent: set[PeerId] = set()
+        self.afar = Afar(ME, Codec([]), self.say, lambda: self.linked, None, Here())
+
+    def say(self, peer: PeerId, message: WatchMessage, buffers: object = ()) -> None:
+        if peer not in self.linked or peer in self.silent:
+            return
+        if isinstance(message, AskJobs):
+            told = JobsTold(message.key, msgspec.msgpack.encode(self.jobs[peer]))
+            asyncio.get_running_loop().call_soon(self.afar.received, peer, told, ())
+        elif isinstance(message, Watch):
+            watched = Watched(message.key, "text", "job.wit", "Main")
+            asyncio.get_running_loop().call_soon(self.afar.received, peer, watched, ())
+
+    def lose(self, peer: PeerId) -> None:
+        self.linked.remove(peer)
+        self.afar.unlinked(peer)
+
+    async def found_after(self) -> float:
+        """Seconds until the job is found, or given up."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        followed = self.afar.follow("job", lambda _event: None)
+        try:
+            await followed.found()
+        finally:
+            followed.detach()
+            self.taken_s = loop.time() - began
+        return self.taken_s
+
+
+def play(scene: Callable[[Mesh], Coroutine[object, object, None]]) -> None:
+    async def whole() -> None:
+        mesh = Mesh()
+        await scene(mesh)
+        mesh.afar.close()
+
+    run_virtually(whole())
+
+
+def test_a_job_that_nobody_knows_is_given_up_at_once():
+    async def scene(mesh: Mesh) -> None:
+        mesh.jobs[LEADER] = []
+        with pytest.raises(PeerError, match="nobody in the mesh leads"):
+            await mesh.found_after()
+        assert mesh.taken_s < 0.1
+
+    play(scene)
+
+
+def test_a_job_whose_leader_was_lost_a_moment_ago_is_found_when_it_is_back():
+    async def scene(mesh: Mesh) -> None:
+        mesh.lose(LEADER)
+        asyncio.get_running_loop().call_later(1.0, mesh.linked.append, LEADER)
+        assert 1.0 <= await mesh.found_after() < 2.0
+
+    play(scene)
+
+
+def test_a_job_that_only_who_was_lost_may_know_is_given_up_after_a_while():
+    async def scene(mesh: Mesh) -> None:
+        mesh.lose(LEADER)
+        with pytest.raises(PeerError, match="nobody in the mesh leads"):
+            await mesh.found_after()
+        assert LOST_LATELY_S <= mesh.taken_s < LOST_LATELY_S + 2.0
+
+    play(scene)
+
+
+def test_a_peer_that_does_not_answer_may_know_the_job():
+    async def scene(mesh: Mesh) -> None:
+        mesh.silent.add(LEADER)
+        asyncio.get_running_loop().call_later(3.0, mesh.silent.clear)
+        assert 3.0 <= await mesh.found_after() < 5.0
+
+    play(scene)
+
+
+def test_nothing_is_looked_for_for_ever():
+    async def scene(mesh: Mesh) -> None:
+        mesh.silent.add(LEADER)
+        with pytest.raises(PeerError, match="nobody in the mesh leads"):
+            await mesh.found_after()
+        assert LOST_S <= mesh.taken_s < LOST_S + 2.0
+
+    play(scene)
+
+
+def test_a_job_that_its_holders_say_nobody_leads_is_given_up_unless_somebody_is_missing():
+    async def scene(mesh: Mesh) -> None:
+        mesh.jobs = {LEADER: [], OTHER: [JobView(id="job", state="interrupted")]}
+        with pytest.raises(PeerError, match="nobody in the mesh leads"):
+            await mesh.found_after()
+        assert mesh.taken_s < 0.1
+        mesh.jobs[LEADER] = [RUNNING]
+        mesh.lose(LEADER)
+        asyncio.get_running_loop().call_later(1.0, mesh.linked.append, LEADER)
+        assert await mesh.found_after() < 2.0
+
+    play(scene)
