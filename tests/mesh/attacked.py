@@ -40,6 +40,7 @@ from meshwit.peer.wire.frames import Channel, frame_header
 from meshwit.peer.wire.handshake import ClientHandshake, HandshakeFailed, PeerInfo, Proved, SendPayload, ServerHandshake
 from meshwit.peer.wire.links import JoinStream, Links
 from meshwit.peer.wire.sealing import Sealer
+from meshwit.peer.wire.streams import TlsStreams
 from meshwit.peer.wire.tls import client_context, self_signed, server_certificate, server_context, server_key
 from meshwit.records import Record, signed_record
 
@@ -295,7 +296,7 @@ class Attacker:
 
     async def join(self, folder: Path, address: tuple[str, int], **ways: Any) -> Joined | JoinRefused:
         """Asks to be let in, by the real machine."""
-        links = Links(self.key, *self.files(folder), self, self.about)
+        links = Links(self.key, TlsStreams(*self.files(folder)), self, self.about)
         try:
             stream: JoinStream = await links.open_join(address)
             ending: list[Effect] = []

@@ -43,6 +43,7 @@ from meshwit.peer.wire.handshake import PeerInfo
 from meshwit.peer.wire.links import Links
 from meshwit.peer.wire.sealing import SALT_BYTES, Sealer
 from meshwit.peer.wire.sockets import bound_sockets
+from meshwit.peer.wire.streams import TlsStreams
 from meshwit.peer.wire.tls import self_signed
 from meshwit.plugins.discovery import BrokenController, installed
 from meshwit.plugins.registry import ControllerClash
@@ -86,7 +87,7 @@ async def running_parts(
         )  # fmt: skip
 
     async with AsyncExitStack() as stack:
-        links = Links(profile.key, profile.certificate_file, profile.key_file, keeper, info)
+        links = Links(profile.key, TlsStreams(profile.certificate_file, profile.key_file), keeper, info)
         stack.push_async_callback(links.close)
         datagrams = Datagrams(sealer, keeper.is_expelled)
         stack.callback(datagrams.close)

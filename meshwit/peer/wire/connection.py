@@ -9,7 +9,6 @@ change between two frames of one chunk.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -267,7 +266,7 @@ class Connection(asyncio.Protocol):
 
     def _slow_down(self, size: int, messages: int) -> None:
         """Reading rests until what came is due at the rate allowed."""
-        settings, now = self._settings, time.monotonic()
+        settings, now = self._settings, self._loop.time()
         cost_s = size / settings.input_bytes_per_s + messages / settings.input_messages_per_s
         self._input_due = max(self._input_due, now - _BURST_S) + cost_s
         if self._input_due > now and "rate" not in self._timers and self.end is None:

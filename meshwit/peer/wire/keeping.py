@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Awaitable, Callable, Sequence
 
 from meshwit.peer.wire.addresses import Address
@@ -19,17 +18,24 @@ class KeptLink:
     """One kept peer.
 
     The first dial after a link broke comes at once; the pause before the next doubles from `redial_first_s` to
-    `redial_longest_s`, each drawn from its upper half, and begins anew after a link that lasted.
+    `redial_longest_s`, each drawn from its upper half (`jitter`), and begins anew after a link that
+    lasted.
     """
 
     def __init__(
-        self, dial: Dial, failed: Callable[[LinkError], None], addresses: Sequence[Address], settings: LinkSettings
+        self,
+        dial: Dial,
+        failed: Callable[[LinkError], None],
+        addresses: Sequence[Address],
+        settings: LinkSettings,
+        jitter: Callable[[], float],
     ) -> None:
         self.linked = False
         self._dial = dial
         self._failed = failed
         self._addresses = list(addresses)
         self._settings = settings
+        self._jitter = jitter
         self._last: Address | None = None
         self._pause_s = 0.0
         self._up_at = 0.0
@@ -79,7 +85,7 @@ class KeptLink:
             settings = self._settings
             self._pause_s = min(settings.redial_longest_s, max(settings.redial_first_s, 2 * self._pause_s))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_s * random.uniform(0.5, 1)):
+                async with asyncio.timeout(self._pause_s * self._jitter()):
                     await self._changed.wait()
 
     def _order(self) -> list[Address]:

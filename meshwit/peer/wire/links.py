@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -25,13 +26,12 @@ from meshwit.peer.wire.handshake import Authority, PeerInfo, Proved
 from meshwit.peer.wire.join_stream import JoinStream
 from meshwit.peer.wire.keeping import KeptLink
 from meshwit.peer.wire.link import Handler, Link
-from meshwit.peer.wire.listening import Listener
 from meshwit.peer.wire.outgoing import Outgoing
 from meshwit.peer.wire.own_side import OwnSide
 from meshwit.peer.wire.settings import DEFAULTS, LinkSettings
 from meshwit.peer.wire.setup import Setup
 from meshwit.peer.wire.stats import Traffic
-from meshwit.peer.wire.tls import server_context
+from meshwit.peer.wire.streams import Listening, Streams
 from meshwit.records import Signer, Verifier
 
 __all__ = [
@@ -58,12 +58,12 @@ class Links:
 
     Args:
         key: the device key.
-        certfile: the TLS certificate of that key, PEM.
-        keyfile: its private half, PEM.
+        streams: carry connections, with the certificate of that key.
         authority: what this side knows of its mesh.
         info: what to tell of this peer; id, key and instance are filled in.
         settings: the limits.
         verify: tells whether a signature holds.
+        rng: draws pauses; `entropy`, bytes that nobody can guess.
 
     Attributes:
         on_up: called with each new link.
@@ -77,13 +77,14 @@ class Links:
     def __init__(
         self,
         key: Signer,
-        certfile: Path | str,
-        keyfile: Path | str,
+        streams: Streams,
         authority: Authority,
         info: Callable[[], PeerInfo],
         settings: LinkSettings = DEFAULTS,
         *,
         verify: Verifier = verify_signature,
+        rng: random.Random | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.on_up: Callable[[Link], None] = lambda _link: None
         self.on_down: Callable[[PeerId, LinkEnd], None] = lambda _peer, _end: None
@@ -91,8 +92,9 @@ class Links:
         self.on_join: Callable[[JoinStream], Awaitable[None]] | None = None
         self.duplicates = 0
         self._settings = settings
-        self._side = OwnSide(key, certfile, authority, info, verify)
-        self._context = server_context(certfile, keyfile)
+        self._streams = streams
+        self._rng = rng or random.Random()
+        self._side = OwnSide(key, streams, authority, info, verify, entropy)
         self._handlers: dict[int, Handler] = {}
         self._links: dict[PeerId, Link] = {}
         self.links: Mapping[PeerId, Link] = MappingProxyType(self._links)
@@ -104,8 +106,10 @@ class Links:
             self._gone,
             lambda ready: self._connection(True, ready),
             self._established,
+            streams,
+            self._rng,
         )
-        self._listener: Listener | None = None
+        self._listener: Listening | None = None
         self._connections: set[Connection] = set()
         self._past = Traffic()
         self._dials: dict[PeerId, asyncio.Task[Link]] = {}
@@ -120,7 +124,7 @@ class Links:
 
     async def start(self, hosts: Sequence[str] = ("0.0.0.0", "::"), port: int = 0) -> int:
         """Listens on one port for all hosts; returns it. IPv6 may be missing. Raises OSError if the port is taken."""
-        self._listener = Listener(self._context, self._settings, self._incoming)
+        self._listener = self._streams.listener(self._settings, self._incoming)
         return self._listener.start(hosts, port)
 
     async def connect(self, peer: PeerId | None, addresses: Sequence[Address], likely: Address | None = None) -> Link:
@@ -166,6 +170,7 @@ class Links:
             lambda error: _call(self.on_dial_failed, peer, error),
             addresses,
             self._settings,
+            lambda: self._rng.uniform(0.5, 1.0),
         )
         self._kept[peer] = kept
         if peer in self._links:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -17,7 +16,7 @@ from typing import Any, Final, TypeVar
 from meshwit.ids import PeerId, peer_id
 from meshwit.peer.wire.addresses import Address, address_text
 from meshwit.peer.wire.connection import Connection
-from meshwit.peer.wire.dialing import most_telling, open_tcp
+from meshwit.peer.wire.dialing import most_telling
 from meshwit.peer.wire.endings import LinkError
 from meshwit.peer.wire.handshake import ClientHandshake, Proved
 from meshwit.peer.wire.join_stream import JoinStream
@@ -25,7 +24,7 @@ from meshwit.peer.wire.link import Link
 from meshwit.peer.wire.own_side import OwnSide
 from meshwit.peer.wire.settings import LinkSettings
 from meshwit.peer.wire.setup import Setup
-from meshwit.peer.wire.tls import certificate_key, client_context, server_certificate
+from meshwit.peer.wire.streams import Streams
 
 T = TypeVar("T")
 _TRIES: Final = 4
@@ -43,6 +42,8 @@ class Outgoing:
         gone: ids of the connections that were lost last, by peer.
         connection: makes an outgoing connection, given what to call when TLS is there.
         established: makes the link of a connection that is proved, or gives it to the one that is there.
+        streams: carry connections.
+        rng: draws pauses.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class Outgoing:
         gone: Mapping[PeerId, bytes],
         connection: Callable[[Callable[[Connection], None]], Connection],
         established: Callable[[Connection, Proved], Link],
+        streams: Streams,
+        rng: random.Random,
     ) -> None:
         self._side = side
         self._settings = settings
@@ -60,7 +63,8 @@ class Outgoing:
         self._gone = gone
         self._connection = connection
         self._established = established
-        self._context = client_context()
+        self._streams = streams
+        self._rng = rng
         self._pending: dict[PeerId, tuple[Setup, asyncio.Future[Link]]] = {}
 
     def proof_sent(self, peer: PeerId) -> bool:
@@ -71,19 +75,19 @@ class Outgoing:
     async def link(self, peer: PeerId | None, addresses: Sequence[Address], likely: Address | None) -> Link:
         """A link to a peer, or to whoever is a member there. Raises LinkError."""
 
-        async def attempt(sock: Any, address: Address) -> Link:
+        async def attempt(dialled: Any, address: Address) -> Link:
             result: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
-            return await self._open(sock, address, result, lambda found: self._to_link(found, peer, result))
+            return await self._open(dialled, address, result, lambda found: self._to_link(found, peer, result))
 
         return await self._attempts(addresses, likely, attempt)
 
     async def join(self, address: Address) -> JoinStream:
         """A stream to ask to be let in. Raises LinkError."""
 
-        async def attempt(sock: Any, address: Address) -> JoinStream:
+        async def attempt(dialled: Any, address: Address) -> JoinStream:
             result: asyncio.Future[JoinStream] = asyncio.get_running_loop().create_future()
             try:
-                return await self._open(sock, address, result, lambda found: self._to_stream(found, result))
+                return await self._open(dialled, address, result, lambda found: self._to_stream(found, result))
             except asyncio.CancelledError:  # called off just as the stream was there: nobody else would close it
                 if result.done() and not result.cancelled() and result.exception() is None:
                     result.result().close()
@@ -92,7 +96,7 @@ class Outgoing:
         return await self._attempts([address], None, attempt)
 
     def _to_link(self, connection: Connection, peer: PeerId | None, result: asyncio.Future[Link]) -> None:
-        certificate, key = _server(connection)
+        certificate, key = self._streams.server(connection)
         who = peer_id(key)
         if who == self._side.me:
             raise LinkError("identity", "that is this device itself")
@@ -136,7 +140,7 @@ class Outgoing:
         def proved(setup: Setup, done: Proved) -> None:
             _resolve(result, JoinStream(connection, self._side.key, done.info, "joiner", self._settings.join_s))
 
-        handshake = self._side.client(*_server(connection), "join")
+        handshake = self._side.client(*self._streams.server(connection), "join")
         Setup(connection, handshake, self._settings.handshake_s, proved, lambda error: _reject(result, error))
 
     async def _attempts(
@@ -153,16 +157,16 @@ class Outgoing:
             async with asyncio.timeout(settings.connect_s):
                 while left:
                     try:
-                        sock, address = await open_tcp(left, settings, likely)
+                        dialled, address = await self._streams.dial(left, settings, likely)
                     except LinkError as error:
                         failures.append(error)
                         break
                     tries[address] += 1
                     try:
-                        return await attempt(sock, address)
+                        return await attempt(dialled, address)
                     except LinkError as error:
                         if error.kind == "unreachable" and tries[address] < _TRIES:
-                            await asyncio.sleep(_TRY_PAUSE_S * tries[address] * random.uniform(0.5, 1.5))
+                            await asyncio.sleep(_TRY_PAUSE_S * tries[address] * self._rng.uniform(0.5, 1.5))
                             continue
                         failures.append(error)
                         left.remove(address)
@@ -171,9 +175,9 @@ class Outgoing:
         raise most_telling(failures)
 
     async def _open(
-        self, sock: Any, address: Address, result: asyncio.Future[T], begin: Callable[[Connection], None]
+        self, dialled: Any, address: Address, result: asyncio.Future[T], begin: Callable[[Connection], None]
     ) -> T:
-        """TLS over a connected socket; then `begin` starts what resolves the result."""
+        """A connection with whoever was dialled; then `begin` starts what resolves the result."""
 
         def ready(connection: Connection) -> None:
             try:
@@ -182,38 +186,14 @@ class Outgoing:
                 _reject(result, error)
                 connection.abort()
 
-        where = address_text(address)
         connection = self._connection(ready)
-        settings = self._settings
         try:
-            await asyncio.get_running_loop().create_connection(
-                lambda: connection,
-                sock=sock,
-                ssl=self._context,
-                server_hostname="",
-                ssl_handshake_timeout=settings.handshake_s,
-                ssl_shutdown_timeout=settings.close_s,
-            )
+            await self._streams.open(connection, dialled, address, self._settings)
             return await result
-        except (ConnectionAbortedError, TimeoutError):
-            raise LinkError("timeout", f"TLS with {where} took longer than {settings.handshake_s:g} s") from None
-        except ssl.SSLError as error:
-            raise LinkError("protocol", f"{where} speaks no TLS 1.3: {error.reason or error}") from None
-        except OSError as error:
-            raise LinkError("unreachable", f"{where} broke off: {error.strerror or error}") from None
         finally:
             if not result.done() or result.cancelled():  # whoever is cancelled takes what it waits for with it
                 result.cancel()
                 connection.abort()
-
-
-def _server(connection: Connection) -> tuple[bytes, bytes]:
-    """Certificate and key of the server."""
-    try:
-        certificate = server_certificate(connection.tls())
-        return certificate, certificate_key(certificate)
-    except ValueError as error:
-        raise LinkError("protocol", str(error)) from None
 
 
 def _resolve(future: asyncio.Future[T], result: T) -> None:

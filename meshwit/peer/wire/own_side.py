@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
@@ -17,7 +15,7 @@ from meshwit.peer.wire.handshake import (
     ServerHandshake,
 )
 from meshwit.peer.wire.handshake_messages import NONCE_BYTES, Purpose
-from meshwit.peer.wire.tls import certificate_der, certificate_key
+from meshwit.peer.wire.streams import Streams
 from meshwit.records import Signer, Verifier
 
 
@@ -25,14 +23,21 @@ class OwnSide:
     """Who this peer is, and what it says of itself. Raises ValueError if the certificate is not of the key."""
 
     def __init__(
-        self, key: Signer, certfile: Path | str, authority: Authority, info: Callable[[], PeerInfo], verify: Verifier
+        self,
+        key: Signer,
+        streams: Streams,
+        authority: Authority,
+        info: Callable[[], PeerInfo],
+        verify: Verifier,
+        entropy: Callable[[int], bytes],
     ) -> None:
-        self.certificate = certificate_der(certfile)
-        if certificate_key(self.certificate) != key.public_key:
-            raise ValueError(f"{certfile} is not the certificate of this device's key")
+        if streams.key != key.public_key:
+            raise ValueError("that is not the certificate of this device's key")
+        self.certificate = streams.certificate
         self.key = key.public_key
         self.me = peer_id(key.public_key)
-        self.instance = os.urandom(INSTANCE_BYTES)
+        self.instance = entropy(INSTANCE_BYTES)
+        self._entropy = entropy
         self._authority = authority
         self._info = info
         self._verify = verify
@@ -45,7 +50,7 @@ class OwnSide:
             about=self._about(),
             certificate=certificate,
             server_key=server_key,
-            nonce=os.urandom(NONCE_BYTES),
+            nonce=self._entropy(NONCE_BYTES),
             purpose=purpose,
             gone=gone,
         )
@@ -57,7 +62,7 @@ class OwnSide:
             verify=self._verify,
             about=self._about(),
             certificate=self.certificate,
-            nonce=os.urandom(NONCE_BYTES),
+            nonce=self._entropy(NONCE_BYTES),
             joins=joins,
         )
 

@@ -27,6 +27,7 @@ from meshwit.peer.trust.membership import found_mesh
 from meshwit.peer.trust.store import Home
 from meshwit.peer.wire.handshake import PeerInfo
 from meshwit.peer.wire.links import Links
+from meshwit.peer.wire.streams import TlsStreams
 from meshwit.peer.wire.tls import self_signed
 
 PATIENCE_S = 15.0
@@ -263,7 +264,8 @@ class Wired:
         self.keeper = MembershipKeeper(self.profile, membership)
         self.port = 0
         self.to_close: list[Callable[[], None]] = []
-        self.links = Links(self.key, self.profile.certificate_file, self.profile.key_file, self.keeper, self._info)
+        streams = TlsStreams(self.profile.certificate_file, self.profile.key_file)
+        self.links = Links(self.key, streams, self.keeper, self._info)
 
     def _info(self) -> PeerInfo:
         addresses = (("127.0.0.1", self.port),) if self.port else ()

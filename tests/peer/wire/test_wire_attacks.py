@@ -18,6 +18,7 @@ from meshwit.peer.wire.endings import LinkError
 from meshwit.peer.wire.frames import Channel, frame_header
 from meshwit.peer.wire.handshake import ClientHandshake, PeerInfo, Proved, SendPayload
 from meshwit.peer.wire.links import Links, LinkSettings
+from meshwit.peer.wire.streams import TlsStreams
 from meshwit.peer.wire.tls import client_context, server_certificate, server_context, server_key
 
 
@@ -127,9 +128,9 @@ def test_tls_shows_the_device_key_and_issues_no_tickets(tmp_path):
 def test_a_certificate_of_another_key_is_noticed_at_the_start(tmp_path):
     certfile, keyfile = write_tls(tmp_path, key("other"))
     with pytest.raises(ValueError, match="not the certificate of this device"):
-        Links(key("a"), certfile, keyfile, ListedAuthority(key("a")), lambda: None)
-    with pytest.raises(ValueError, match="not the certificate of this device"):
-        Links(key("a"), certfile, write_tls(tmp_path, key("a"))[1], ListedAuthority(key("a")), lambda: None)
+        Links(key("a"), TlsStreams(certfile, keyfile), ListedAuthority(key("a")), lambda: None)
+    with pytest.raises(ssl.SSLError):
+        TlsStreams(certfile, write_tls(tmp_path, key("a"))[1])
 
 
 @pytest.mark.parametrize("channel", [channel for channel in Channel if channel is not Channel.HANDSHAKE])

@@ -12,6 +12,7 @@ from meshwit.peer.trust.keys import DeviceKey, verify
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.wire.handshake import PeerInfo
 from meshwit.peer.wire.links import Link, LinkEnd, LinkError, Links, LinkSettings
+from meshwit.peer.wire.streams import TlsStreams
 from meshwit.peer.wire.tls import self_signed
 
 LOOPBACK = ("127.0.0.1",)
@@ -58,7 +59,12 @@ class TestPeer:
         self.failed: list[LinkError] = []
         self.happened = asyncio.Event()
         self.links = Links(
-            self.key, self.certfile, self.keyfile, self.authority, self._info, self.settings, verify=verify
+            self.key,
+            TlsStreams(self.certfile, self.keyfile),
+            self.authority,
+            self._info,
+            self.settings,
+            verify=verify,
         )
         self.links.on_up = lambda link: self._note("up", link.peer)
         self.links.on_down = lambda peer, end: self._note("down", peer, end)
