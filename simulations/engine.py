@@ -43,6 +43,7 @@ class Simulation:
         self._trace = trace
         self._hash = hashlib.blake2b(digest_size=16)
         self._notes: list[str] = []
+        self._closing: list[Callable[[], None]] = []
 
     def at(self, time: float, action: Action, *arguments: object) -> None:
         """Plans an action; what is in the past is an error of the caller, and raises ValueError."""
@@ -96,6 +97,15 @@ class Simulation:
             self.events += 1
             action(*arguments)
         self.now = max(self.now, until)
+
+    def at_end(self, action: Callable[[], None]) -> None:
+        """Plans what is done when the run is over, and nobody looks at it any more."""
+        self._closing.append(action)
+
+    def close(self) -> None:
+        """The run is over."""
+        while self._closing:
+            self._closing.pop()()
 
     def run_until(self, condition: Callable[[], bool], limit: float, step_s: float = 0.01) -> bool:
         """Runs in steps until the condition holds; False if it did not up to the time `limit`."""

@@ -79,12 +79,13 @@ def _play_once(task: Task) -> Played:
     began = time.process_time()
     scenario = SCENARIOS[task.scenario]
     trace = Path(task.trace).open("w", encoding="utf-8") if task.trace else None  # noqa: SIM115
+    simulation = Simulation(task.seed, trace)
     try:
-        simulation = Simulation(task.seed, trace)
         run = Run(simulation, task.size, task.duration_s, task.settings)
         scenario.play(run)
         digest = simulation.digest()
     finally:
+        simulation.close()
         if trace is not None:
             trace.close()
     spent = time.process_time() - began

@@ -28,7 +28,7 @@ from meshwit.peer.wire.datagrams import FORGED_PER_HOST_S, Handler
 from meshwit.peer.wire.sealing import SALT_BYTES, Opened, Sealer
 from simulations.hosts import Host
 from simulations.jobs.clock import Clock
-from simulations.jobs.links import MESH, Links, Membership
+from simulations.jobs.links import MESH, Membership, SimulatedLinks
 from simulations.jobs.wire import address_of, host_at
 from simulations.keys import SimulatedKey, verify
 from simulations.network import Network
@@ -107,7 +107,7 @@ class WatchedGossip(GossipShell):
         host: Host,
         clock: Clock,
         rng: random.Random,
-        links: Links,
+        links: SimulatedLinks,
         datagrams: SimulatedDatagrams,
         addresses: Callable[[PeerId], list[Address]],
         on_event: Callable[[MemberEvent], None],

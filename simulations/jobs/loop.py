@@ -37,6 +37,8 @@ class DeviceLoop(asyncio.AbstractEventLoop):
         self._numbers = itertools.count()
         self._alarm = clock.alarm(self._wake)
         self._starting = False
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        clock.simulation.at_end(self._end)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -102,8 +104,12 @@ class DeviceLoop(asyncio.AbstractEventLoop):
         context: _Context = None,
     ) -> asyncio.Task[T]:
         task = asyncio.Task(coro, loop=self, name=name, context=context)
-        task.add_done_callback(_raise)
+        self._tasks[task] = None
+        task.add_done_callback(self._over)
         return task
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.pop(task, None)
 
     def run_in_executor(self, executor: object, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         done: asyncio.Future[T] = asyncio.Future(loop=self)
@@ -123,9 +129,19 @@ class DeviceLoop(asyncio.AbstractEventLoop):
         return False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Handles tell here what their callbacks raised. A process that was killed leaves tasks, which is no error."""
+        """What a callback raised, or a task that nobody asked. A process that was killed leaves tasks: no error."""
         if isinstance(context.get("exception"), BaseException):
-            raise context["exception"]
+            simulation = self._clock.simulation
+            simulation.at(simulation.now, _raise, context["exception"])
+
+    def _end(self) -> None:
+        """What still waits will wait for ever: it ends here, not when its memory is given back."""
+        with self.running():
+            while self._tasks:  # what ends may begin something else
+                with contextlib.suppress(BaseException):
+                    self._tasks.popitem()[0].get_coro().close()
+        self._ready.clear()
+        self._timers.clear()
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -157,6 +173,5 @@ def _do(done: asyncio.Future[T], func: Callable[[*Ts], T], args: tuple[*Ts]) -> 
         done.set_result(result)
 
 
-def _raise(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled() and (problem := task.exception()) is not None:
-        raise problem
+def _raise(problem: BaseException) -> None:
+    raise problem

@@ -8,6 +8,8 @@ bound thinly: who starts announces itself three times to all that can hear it, a
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -29,13 +31,14 @@ from meshwit.peer.mesh.reports import is_worth_telling
 from meshwit.peer.mesh.roster import Roster
 from meshwit.peer.mesh.seeking import LOOK_EVERY_S as LOOK_LINKED_EVERY_S
 from meshwit.peer.mesh.seeking import SEEK_EVERY_S, TRIES_MAX
+from meshwit.peer.wire.addresses import Address
 from meshwit.peer.wire.endings import LinkEnd, LinkError
 from meshwit.peer.wire.link import Link
 from simulations.hosts import End, Host
 from simulations.jobs.clock import Clock
 from simulations.jobs.device import Device
 from simulations.jobs.gossiping import SimulatedDatagrams, WatchedGossip, sealer_of
-from simulations.jobs.links import Links
+from simulations.jobs.links import SimulatedLinks
 from simulations.jobs.wire import address_of
 from simulations.network import Network
 
@@ -89,20 +92,21 @@ class Parts:
         self.roster = Roster()
         self._device = device
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._network = network
         self._rng = rng
         self._jobs = jobs
         self._device_of = device_of
-        knows = device.book.__contains__
         self._sealer = sealer_of(device.id, clock, rng)
-        self.links = Links(device.host, clock, network, rng, knows, host_of, lambda: self._sealer.counter)
-        self.links.on_up = self._link_up
-        self.links.on_down = self._link_down
-        self.links.on_dial_failed = self._dial_failed
+        self._host_of = host_of
+        self.links = SimulatedLinks(device.host, clock, network, rng, lambda: self._sealer.counter)
+        self.links.on_up = self.links.guarded(self._link_up)
+        self.links.on_down = self.links.guarded(self._link_down)
+        self.links.on_dial_failed = self.links.guarded(self._dial_failed)
         self.datagrams = SimulatedDatagrams(device.host, clock, network, self._sealer)
         self.gossiping = WatchedGossip(
             device.host, clock, rng, self.links, self.datagrams,
-            lambda peer: [address_of(host_of(peer))] if knows(peer) else [], self._member_event, seen,
+            self._addresses, self._member_event, seen,
         )  # fmt: skip
         self._kept: frozenset[PeerId] = frozenset()
         self._late_dials: dict[PeerId, object] = {}
@@ -122,9 +126,9 @@ class Parts:
         for topic, said in told.items():
             self.publish(topic, said)
         for number in range(ANNOUNCEMENTS):
-            self._clock.later(number * ANNOUNCE_EVERY_S, self._announce)
-        self._clock.soon(self._seek_for_ever)
-        self._clock.soon(self._look_at_load)
+            self._loop.call_later(number * ANNOUNCE_EVERY_S, self._announce)
+        self._loop.call_soon(self._seek_for_ever)
+        self._loop.call_soon(self._look_at_load)
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Tells it to all peers, this one included."""
@@ -135,22 +139,25 @@ class Parts:
         """A datagram, or what was multicast."""
         if payload in (ANNOUNCED, ANSWERED):
             if payload == ANNOUNCED:
-                self._clock.later(self._rng.uniform(*ANSWER_S), self._answer, source)
+                self._loop.call_later(self._rng.uniform(*ANSWER_S), self._answer, source)
             self._saw(source)
         else:
             self.datagrams.received(source, payload)
 
     def stream_accepted(self, end: End) -> None:
         """Somebody dialled."""
-        self.links.accepted(end)
+        self.links.carried.accepted(end)
 
     def stream_received(self, end: End, payload: bytes) -> None:
         """A connection brought something."""
-        self.links.received(end, payload)
+        self.links.carried.received(end, payload)
 
     def stream_closed(self, end: End, reason: str) -> None:
         """A connection has ended."""
-        self.links.closed(end)
+        self.links.carried.broken(end)
+
+    def _addresses(self, peer: PeerId) -> list[Address]:
+        return [address_of(self._host_of(peer))] if peer in self._device.book else []
 
     # --- links and members -------------------------------------------------------------------------------------------
 
@@ -173,6 +180,8 @@ class Parts:
                 self._learn(record.owner, record.topic, record.payload)
                 if record.topic == profile.MEMBER:
                     self._device.heard(record.owner)
+                    if record.owner in self._kept and record.owner not in self._late_dials:
+                        self.links.keep(record.owner, self._addresses(record.owner))
                 return
             case MemberForgotten(peer=peer):
                 self.roster.forget(peer)
@@ -184,7 +193,7 @@ class Parts:
                 pass
         if not self._settling:
             self._settling = True
-            self._clock.later(SETTLE_S, self._settle_links)
+            self._loop.call_later(SETTLE_S, self._settle_links)
 
     def _learn(self, owner: PeerId, topic: str, payload: bytes) -> None:
         self.roster.learn(owner, topic, payload)
@@ -199,16 +208,16 @@ class Parts:
             self._late_dials.pop(peer, None)
         for peer in sorted(wanted - self._kept):
             if self.me < peer:
-                self.links.keep(peer)
+                self.links.keep(peer, self._addresses(peer))
             else:
                 mark = self._late_dials[peer] = object()
-                self._clock.later(SECOND_DIAL_S, self._keep_late, peer, mark)
+                self._loop.call_later(SECOND_DIAL_S, self._keep_late, peer, mark)
         self._kept = wanted
 
     def _keep_late(self, peer: PeerId, mark: object) -> None:
         if self._late_dials.get(peer) is mark:
             del self._late_dials[peer]
-            self.links.keep(peer)
+            self.links.keep(peer, self._addresses(peer))
 
     # --- finding others ----------------------------------------------------------------------------------------------
 
@@ -235,24 +244,29 @@ class Parts:
             for peer in reversed(list(self._device.book)):
                 if self._trying < TRIES_MAX:
                     self._trying += 1
-                    self.links.dial(peer, self._tried)
+                    self._try(peer, self._addresses(peer))
             self._seek_due = now + self._seek_pause_s
             self._seek_pause_s = min(2 * self._seek_pause_s, SEEK_EVERY_S[1])
         pause_s = LOOK_LINKED_EVERY_S if self.links.links else min(self._seek_pause_s, LOOK_LINKED_EVERY_S)
-        self._clock.later(pause_s, self._seek_for_ever)
+        self._loop.call_later(pause_s, self._seek_for_ever)
 
     def _try_host(self, host: Host) -> None:
         if self._trying < TRIES_MAX:
             self._trying += 1
-            self.links.connect_host(host, self._tried)
+            self._try(None, [address_of(host)])
 
-    def _tried(self, _result: Link | LinkError) -> None:
-        self._trying -= 1
+    def _try(self, peer: PeerId | None, addresses: list[Address]) -> None:
+        async def dial() -> None:
+            with contextlib.suppress(LinkError):
+                await self.links.connect(peer, addresses)
+            self._trying -= 1
+
+        self._loop.create_task(dial())
 
     # --- this device -------------------------------------------------------------------------------------------------
 
     def _look_at_load(self) -> None:
-        self._clock.later(LOOK_EVERY_S, self._look_at_load)
+        self._loop.call_later(LOOK_EVERY_S, self._look_at_load)
         found, now = self._jobs.load(), self._clock.now
         payload = profile.encode(found)
         self._learn(self.me, profile.LOAD, payload)

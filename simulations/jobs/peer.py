@@ -263,19 +263,23 @@ class JobsPeer:
 
     def datagram_received(self, source: Host, payload: bytes) -> None:
         """A datagram came."""
-        self.parts.datagram_received(source, payload)
+        with self.loop.running():
+            self.parts.datagram_received(source, payload)
 
     def stream_accepted(self, end: End) -> None:
         """Somebody dialled."""
-        self.parts.stream_accepted(end)
+        with self.loop.running():
+            self.parts.stream_accepted(end)
 
     def stream_received(self, end: End, payload: bytes) -> None:
         """A connection brought something."""
-        self.parts.stream_received(end, payload)
+        with self.loop.running():
+            self.parts.stream_received(end, payload)
 
     def stream_closed(self, end: End, reason: str) -> None:
         """A connection has ended."""
-        self.parts.stream_closed(end, reason)
+        with self.loop.running():
+            self.parts.stream_closed(end, reason)
 
     # --- messages ----------------------------------------------------------------------------------------------------
 

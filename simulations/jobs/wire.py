@@ -1,39 +1,31 @@
-"""One connection of a simulated peer, as the product's `Link` and its handshakes see theirs, and a handshake on it.
+"""Connections of simulated peers: streams of the simulated network, in place of TLS over TCP, for the product's links.
 
-Beneath is a stream of the simulated network in place of TLS over TCP; on it lie the product's own frames, read by its
-`FrameParser` with its limits. `Wire` does what `peer.wire.connection` does, but for joining writes and for pausing
-where a peer takes slowly: what simulated jobs say is small. `Setup` follows `peer.wire.setup`.
+A stream is a transport as asyncio has them, so that `peer.wire.connection` runs on it as it is. Who is dialled is known
+by the host that was reached, as TLS would prove it; a host has one address.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol, assert_never
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from meshwit.peer.wire.addresses import Address
-from meshwit.peer.wire.endings import LinkEnd, LinkError
-from meshwit.peer.wire.frames import HEADER_BYTES, Channel, FrameParser, Payload, WireFrameError, frame_header
-from meshwit.peer.wire.handshake import (
-    ClientHandshake,
-    Effect,
-    HandshakeFailed,
-    HandshakeState,
-    Proved,
-    SendPayload,
-    ServerHandshake,
-)
-from meshwit.peer.wire.stats import Traffic
-from simulations.hosts import End, Host
+from meshwit.peer.wire.budget import Gate
+from meshwit.peer.wire.connection import Connection
+from meshwit.peer.wire.endings import LinkError
+from meshwit.peer.wire.settings import LinkSettings
+from meshwit.peer.wire.streams import Accepting
+from simulations.hosts import DialFailure, End, Host
 from simulations.jobs.clock import Clock
+from simulations.keys import SimulatedKey
 from simulations.network import Network
 
 TLS_BYTES: Final = 22
-JOB_BYTES: Final = 120
-"""A message of a job is not encoded here: what stands for it counts as so many bytes."""
 
 
 def address_of(host: Host) -> Address:
-    """Where a host is reached: it has one address."""
+    """Where a host is reached."""
     return host.name, host.index + 1
 
 
@@ -42,188 +34,194 @@ def host_at(network: Network, address: Address) -> Host:
     return network.hosts[address[1] - 1]
 
 
-class Owner(Protocol):
-    """Who reads a connection: a `Setup`, then a `Link`."""
+class Transport(asyncio.Transport):
+    """One end of a stream, for a connection. It takes all that is written, as the stream queues it."""
 
-    def frame_received(self, connection: Any, channel: int, payload: bytes) -> None:
-        """The next frame."""
-
-    def connection_ended(self, connection: Any, end: LinkEnd) -> None:
-        """Nothing more comes. Called once."""
-
-
-class Wire:
-    """See the module.
-
-    Args:
-        closed: called once, when nothing more comes or goes.
-
-    Attributes:
-        stream: the own end of it.
-    """
-
-    owner: Owner
-
-    def __init__(self, stream: End, outgoing: bool, closed: Callable[[Wire], None]) -> None:
-        self.stream = stream
-        self.parser = FrameParser(Channel.HANDSHAKE)
-        self.id = b""
-        self.outgoing = outgoing
-        self.remote = address_of(stream.other.host)
-        self.traffic = Traffic()
-        self.queued_bytes = 0
-        self.end: LinkEnd | None = None
+    def __init__(self, end: End, connection: Connection, closed: Callable[[Transport], None]) -> None:
+        super().__init__({"peername": address_of(end.other.host)})
+        self.end = end
+        self.connection = connection
         self._closed = closed
-        self._finishing = False
-        self._holds = 0
-        self._delivering = False
+        self._loop = asyncio.get_running_loop()
+        self._closing = False
+        self._reading = True
+        self._waiting: list[bytes] = []
+        connection.connection_made(self)
 
-    # --- out ---------------------------------------------------------------------------------------------------------
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """There is no buffer here."""
 
-    def send(self, channel: int, payload: Payload, rest: Payload = b"", *, always: bool = False) -> bool:
-        """Sends a frame of `payload` and `rest`; False if the queue is full or the connection ends."""
-        frame = frame_header(channel, len(payload) + len(rest)) + payload + rest
-        if self._finishing or self.end is not None:
-            return False
-        size = HEADER_BYTES + JOB_BYTES if channel == Channel.JOB else len(frame)
-        self.traffic.sent(size)
-        return self.stream.send(frame, size + TLS_BYTES)
+    def get_write_buffer_size(self) -> int:
+        return 0
 
-    def finish(self) -> None:
-        """Closes once what waits is sent. Nothing is taken or sent from now on."""
-        if not self._finishing:
-            self._finishing = True
-            self.stream.close()
-            self._closed(self)
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def write(self, data: Any) -> None:
+        if not self._closing and not self.end.send(bytes(data), len(data) + TLS_BYTES) and self.end.open:
+            self.abort()
+
+    def close(self) -> None:
+        if not self._closing:
+            self.end.close()
+            self._over()
 
     def abort(self) -> None:
-        """Closes at once."""
-        self._lost(LinkEnd("closed", "closed here", local=True))
-        self.finish()
+        self.close()
 
-    # --- in ----------------------------------------------------------------------------------------------------------
+    def is_reading(self) -> bool:
+        return self._reading
 
-    def received(self, chunk: bytes) -> None:
-        """What the stream brought."""
-        if self.end is not None or self._finishing:
-            return
-        self.traffic.bytes_in += len(chunk)
-        self.parser.feed(chunk)
-        self._deliver()
+    def pause_reading(self) -> None:
+        self._reading = False
+
+    def resume_reading(self) -> None:
+        self._reading = True
+        waiting, self._waiting = self._waiting, []
+        for data in waiting:
+            self.received(data)
+
+    # --- what the network tells --------------------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """The stream brought something."""
+        if not self._reading:
+            self._waiting.append(data)
+        elif not self._closing:
+            self.connection.data_received(data)
 
     def broken(self) -> None:
         """The stream has ended."""
-        self._lost(LinkEnd("closed", "the connection was closed"))
-        self.finish()
+        if not self._closing:
+            self.connection.eof_received()
+            self._over()
 
-    def hold(self) -> None:
-        """Hands over nothing more until `release`; holds add up."""
-        self._holds += 1
+    def _over(self) -> None:
+        self._closing = True
+        self._closed(self)
+        self._loop.call_soon(self.connection.connection_lost, None)
 
-    def release(self) -> None:
-        """Takes one hold back."""
-        self._holds -= 1
-        if self._holds == 0:
-            self._deliver()
 
-    def _deliver(self) -> None:
-        if self._delivering:
+class SimulatedListener:
+    """What takes connections of others."""
+
+    def __init__(self, streams: SimulatedStreams, settings: LinkSettings, accepting: Accepting) -> None:
+        self.turned_away = 0
+        self._streams = streams
+        self._accepting = accepting
+        self._gate = Gate(settings.unproven_max, settings.unproven_per_host_max, settings.accepts_per_host_s)
+
+    @property
+    def unproven(self) -> int:
+        """Connections that have not proved anything yet."""
+        return self._gate.total
+
+    def start(self, hosts: Sequence[str], port: int) -> int:
+        """Listens."""
+        self._streams.listening = self
+        return port
+
+    async def close(self) -> None:
+        """No longer listens."""
+        self._streams.listening = None
+
+    def accepted(self, end: End) -> None:
+        """Somebody dialled: he has to prove himself."""
+        name = end.other.host.name
+        if not end.open:
             return
-        self._delivering = True
-        try:
-            while not self._holds and self.end is None and not self._finishing:
-                frame = self.parser.next_frame()
-                if frame is None:
-                    break
-                self.traffic.messages_in += 1
-                self.owner.frame_received(self, *frame)
-        except WireFrameError as error:
-            self._lost(LinkEnd("protocol", str(error), local=True))
-            self.finish()
-        finally:
-            self._delivering = False
+        if not self._gate.enter(name, self._streams.clock.now):
+            self.turned_away += 1
+            end.close()
+            return
+        inside = [name]
 
-    def _lost(self, end: LinkEnd) -> None:
-        if self.end is None:
-            self.end = end
-            self.owner.connection_ended(self, end)
+        def leave() -> None:
+            while inside:
+                self._gate.leave(inside.pop())
+
+        self._streams.begin(end, self._accepting(leave))
 
 
-class Setup:
-    """A connection on its way to a link.
+class SimulatedStreams:
+    """What `peer.wire.streams` is for a real peer. To be used on the running loop of the device.
 
-    Args:
-        proved: called once when it succeeds; must give the connection an owner.
-        failed: called once when it does not; the connection closes.
-        may_prove: asked before a client proves itself; False gives up without a word.
+    Attributes:
+        transports: by their ends, those that are open.
     """
 
-    def __init__(
-        self,
-        wire: Wire,
-        handshake: ClientHandshake | ServerHandshake,
-        clock: Clock,
-        timeout_s: float,
-        proved: Callable[[Proved], None],
-        failed: Callable[[LinkError], None],
-        may_prove: Callable[[], bool] = lambda: True,
-    ) -> None:
-        self.wire = wire
-        self.handshake = handshake
-        self.proof_sent = False
-        self.over = False
-        self._proved = proved
-        self._failed = failed
-        self._may_prove = may_prove
-        wire.owner = self
-        clock.later(timeout_s, self._late)
+    def __init__(self, host: Host, clock: Clock, network: Network) -> None:
+        self.certificate = certificate_of(host)
+        self.key = SimulatedKey(host.name).public_key
+        self.clock = clock
+        self.listening: SimulatedListener | None = None
+        self.transports: dict[End, Transport] = {}
+        self._host = host
+        self._network = network
 
-    def start(self) -> None:
-        """The client begins."""
-        if isinstance(self.handshake, ClientHandshake):
-            self._perform(self.handshake.start())
+    async def dial(
+        self, addresses: Sequence[Address], settings: LinkSettings, likely: Address | None
+    ) -> tuple[End, Address]:
+        """Reach the host at the first of these addresses."""
+        answer: asyncio.Future[End | DialFailure] = asyncio.get_running_loop().create_future()
 
-    def frame_received(self, connection: Any, channel: int, payload: bytes) -> None:
-        """The next message of the other side."""
-        self._perform(self.handshake.receive(payload))
+        def answered(what: End | DialFailure) -> None:
+            if not answer.done():
+                answer.set_result(what)
+            elif not isinstance(what, DialFailure):
+                what.close()
 
-    def connection_ended(self, connection: Any, end: LinkEnd) -> None:
-        """It broke off on the way."""
-        if end.kind == "protocol":
-            self._fail(LinkError("protocol", f"it breaks the rules: {end.reason}"))
-        else:
-            self._fail(LinkError("unreachable", "the connection broke off while it was set up"))
+        self._network.dial(self._host, host_at(self._network, addresses[0]), answered, settings.connect_s)
+        found = await answer
+        if isinstance(found, DialFailure):
+            raise LinkError("refused" if found is DialFailure.REFUSED else "timeout", "nobody listens there")
+        return found, addresses[0]
 
-    def give_up(self, error: LinkError) -> None:
-        """Closes without a word."""
-        self._fail(error)
-        self.wire.abort()
+    async def open(self, connection: Connection, dialled: End, address: Address, settings: LinkSettings) -> None:
+        """Make that a connection."""
+        if not dialled.open:
+            raise LinkError("unreachable", "the connection broke off")
+        self.begin(dialled, connection)
 
-    def _perform(self, effects: list[Effect]) -> None:
-        client = isinstance(self.handshake, ClientHandshake)
-        for effect in effects:
-            match effect:
-                case SendPayload(payload):
-                    if client and self.handshake.state is HandshakeState.AWAIT_READY:
-                        if not self._may_prove():
-                            return
-                        self.proof_sent = True
-                    self.wire.send(Channel.HANDSHAKE, payload)
-                case Proved():
-                    self.over = True
-                    self.wire.id = self.handshake.connection_id
-                    self._proved(effect)
-                case HandshakeFailed(kind, message, hint):
-                    self._fail(LinkError(kind, message, hint))
-                    self.wire.finish()
-                case _ as never:
-                    assert_never(never)
+    def begin(self, end: End, connection: Connection) -> None:
+        """An end of a stream becomes a connection."""
 
-    def _late(self) -> None:
-        if not self.over:
-            self.give_up(LinkError("timeout", "the handshake took too long"))
+        def closed(transport: Transport) -> None:
+            self.transports.pop(transport.end, None)
 
-    def _fail(self, error: LinkError) -> None:
-        if not self.over:
-            self.over = True
-            self._failed(error)
+        transport = Transport(end, connection, closed)
+        if not transport.is_closing():
+            self.transports[end] = transport
+
+    def server(self, connection: Connection) -> tuple[bytes, bytes]:
+        """Certificate and key of who was dialled."""
+        host = host_at(self._network, connection.remote)
+        return certificate_of(host), SimulatedKey(host.name).public_key
+
+    def listener(self, settings: LinkSettings, accepting: Accepting) -> SimulatedListener:
+        """What takes connections of others."""
+        return SimulatedListener(self, settings, accepting)
+
+    # --- what the network tells --------------------------------------------------------------------------------------
+
+    def accepted(self, end: End) -> None:
+        """Somebody dialled."""
+        if self.listening is not None:
+            self.listening.accepted(end)
+
+    def received(self, end: End, payload: bytes) -> None:
+        """A stream brought something."""
+        transport = self.transports.get(end)
+        if transport is not None:
+            transport.received(payload)
+
+    def broken(self, end: End) -> None:
+        """A stream has ended."""
+        transport = self.transports.get(end)
+        if transport is not None:
+            transport.broken()
+
+
+def certificate_of(host: Host) -> bytes:
+    """What stands for the certificate of its key."""
+    return b"certificate of " + host.name.encode()

@@ -28,6 +28,12 @@ class Lab:
             self.mesh.start(device)
         self.pass_by(1.0)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.simulation.close()
+
     def pass_by(self, seconds):
         self.simulation.run(self.simulation.now + seconds)
 
@@ -46,26 +52,26 @@ class Lab:
 
 @pytest.fixture(params=range(5))
 def lab(request):
-    made = Lab(4, seed=request.param)
-    assert made.mesh.whole()
-    yield made
-    assert made.run.faults == []
+    with Lab(4, seed=request.param) as made:
+        assert made.mesh.whole()
+        yield made
+        assert made.run.faults == []
 
 
 def test_peers_that_start_at_once_keep_one_connection_each_on_both_sides_the_same():
     given_up = 0
     for seed in range(10):
-        lab = Lab(4, seed)
-        lab.pass_by(10.0)
-        for peer in lab.mesh.running.values():
-            links = peer.parts.links
-            assert links.counts() == {"wires": 3, "dials": 0, "pending": 0}
-            given_up += links.duplicates
-            for other, link in links.links.items():
-                theirs = lab.mesh.running[other].parts.links.links[peer.id]
-                assert link.connection_id == theirs.connection_id
-                assert link.outgoing != theirs.outgoing
-        assert lab.run.faults == []
+        with Lab(4, seed) as lab:
+            lab.pass_by(10.0)
+            for peer in lab.mesh.running.values():
+                links = peer.parts.links
+                assert links.counts() == {"wires": 3, "dials": 0, "pending": 0}
+                given_up += links.duplicates
+                for other, link in links.links.items():
+                    theirs = lab.mesh.running[other].parts.links.links[peer.id]
+                    assert link.connection_id == theirs.connection_id
+                    assert link.outgoing != theirs.outgoing
+            assert lab.run.faults == []
     assert given_up > 0, "nobody dialled while he was dialled: the rule of two connections was not played"
 
 
@@ -167,10 +173,10 @@ def test_speeds_and_loads_are_told_by_gossip(lab):
 
 def test_garbage_is_sent_in_all_its_ways_and_the_mesh_is_whole_after_it():
     for seed in range(5):
-        lab = Lab(5, seed)
-        faults = Faults(lab.mesh)
-        for device in lab.devices:
-            faults.garbage(device)
-            lab.pass_by(0.2)
-        assert lab.until(lab.mesh.whole, 10.0)
-        assert lab.run.faults == []
+        with Lab(5, seed) as lab:
+            faults = Faults(lab.mesh)
+            for device in lab.devices:
+                faults.garbage(device)
+                lab.pass_by(0.2)
+            assert lab.until(lab.mesh.whole, 10.0)
+            assert lab.run.faults == []
