@@ -13,13 +13,16 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 from simulations.jobs.clock import Clock
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 _Context = contextvars.Context | None
+
+
+LAST_TURNS_MAX: Final = 64
 
 
 class DeviceLoop(asyncio.AbstractEventLoop):
@@ -135,12 +138,14 @@ class DeviceLoop(asyncio.AbstractEventLoop):
             simulation.at(simulation.now, _raise, context["exception"])
 
     def _end(self) -> None:
-        """What still waits will wait for ever: it ends here, not when its memory is given back."""
-        with self.running():
-            while self._tasks:  # what ends may begin something else
-                with contextlib.suppress(BaseException):
-                    self._tasks.popitem()[0].get_coro().close()
-        self._ready.clear()
+        """What still waits will wait for ever: it is called off here, not when its memory is given back."""
+        self._starting = True  # in no time
+        for _ in range(LAST_TURNS_MAX):
+            for task in list(self._tasks):
+                task.cancel()
+            if not self._ready:
+                break
+            self._turn()
         self._timers.clear()
 
     # --- inside ------------------------------------------------------------------------------------------------------
