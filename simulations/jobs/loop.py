@@ -7,12 +7,11 @@ is handed work (`run_in_executor`) is one that does it after so long, in order.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, TypeVar, TypeVarTuple
 
 from simulations.jobs.clock import Clock
@@ -23,6 +22,23 @@ _Context = contextvars.Context | None
 
 
 LAST_TURNS_MAX: Final = 64
+
+
+class Running:
+    """A loop is the running one; may be nested."""
+
+    __slots__ = ("_before", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._before: list[asyncio.AbstractEventLoop | None] = []
+
+    def __enter__(self) -> None:
+        self._before.append(asyncio._get_running_loop())
+        asyncio._set_running_loop(self._loop)
+
+    def __exit__(self, *error: object) -> None:
+        asyncio._set_running_loop(self._before.pop())
 
 
 class DeviceLoop(asyncio.AbstractEventLoop):
@@ -40,18 +56,13 @@ class DeviceLoop(asyncio.AbstractEventLoop):
         self._numbers = itertools.count()
         self._alarm = clock.alarm(self._wake)
         self._starting = False
+        self._running = Running(self)
         self._tasks: dict[asyncio.Task[Any], None] = {}
         clock.simulation.at_end(self._end)
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """While something is made that asks for the running loop."""
-        before = asyncio._get_running_loop()
-        asyncio._set_running_loop(self)
-        try:
-            yield
-        finally:
-            asyncio._set_running_loop(before)
+    def running(self) -> Running:
+        """While something happens that may ask for the running loop: `with` it."""
+        return self._running
 
     def start(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something to its end in no time: what a process does before anybody can reach it."""
