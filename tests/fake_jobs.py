@@ -12,8 +12,9 @@ from meshwit.codec import Codec
 from meshwit.events import JobEvent
 from meshwit.outcome import JobState, Outcome
 from meshwit.peer.blobs.store import BlobStore
-from meshwit.peer.control.api import JobScript, JobView, PeerError, Submission
+from meshwit.peer.control.api import JobView, PeerError, Submission
 from meshwit.peer.control.client import ControlClient
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.control.runtime_file import read
 from meshwit.peer.control.server import ControlLimits, ControlServer
 from tests.fake_peer import FakePeer

@@ -25,8 +25,9 @@ from meshwit.lang.checker import compile_script
 from meshwit.lang.diagnostics import ScriptError
 from meshwit.lang.program import Block, CheckedJob, Program
 from meshwit.outcome import Outcome
-from meshwit.peer.control.api import JobScript, JobView
+from meshwit.peer.control.api import JobView
 from meshwit.peer.control.client import ControlClient
+from meshwit.peer.control.job_script import JobScript
 
 
 class Known(NamedTuple):

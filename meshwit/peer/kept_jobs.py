@@ -21,7 +21,8 @@ from meshwit.ids import PeerId
 from meshwit.lang import program as ir
 from meshwit.lang.diagnostics import ScriptError
 from meshwit.outcome import Outcome
-from meshwit.peer.control.api import JobScript, PeerError
+from meshwit.peer.control.api import PeerError
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.job.effects import Keep, KeepIntent
 from meshwit.peer.job.leader import JobLeader
 from meshwit.peer.job.steps import StepSettings

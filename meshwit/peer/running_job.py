@@ -10,7 +10,7 @@ from typing import Any
 
 from meshwit import events
 from meshwit.ids import PeerId
-from meshwit.peer.control.api import JobScript
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.job.leader import JobLeader
 from meshwit.peer.job.steps import TaskFault
 from meshwit.peer.job.stream import StreamLeader

@@ -21,7 +21,8 @@ from meshwit.cli.status import status, status_lines
 from meshwit.lang.control import Failure
 from meshwit.outcome import JobError, JobState, Outcome
 from meshwit.peer.blobs.store import BlobStore
-from meshwit.peer.control.api import JobScript, JobView, PeerError
+from meshwit.peer.control.api import JobView, PeerError
+from meshwit.peer.control.job_script import JobScript
 from tests.fake_jobs import FakeJob, FakeJobs, ServedJobs
 
 DONE = Outcome(JobState.COMPLETED, {"limit": 3, "n": 21, "before": 1}, [21], [])

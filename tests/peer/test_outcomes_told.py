@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshwit.codec import Codec
 from meshwit.lang.control import Failure
 from meshwit.outcome import JobError, JobState, Outcome
-from meshwit.peer.control.api import JobScript
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.watch.outcomes import outcome_of, outcome_told
 
 

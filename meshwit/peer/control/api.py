@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
+from meshwit.peer.control.job_script import JobScript
+
 if TYPE_CHECKING:  # every command imports this module, and few have to do with jobs
     from meshwit.codec import Codec
     from meshwit.events import JobEvent
@@ -300,19 +302,6 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     memory_max_bytes: int | None = None
     keep_s: float = 86400.0
     standbys: int = 2
-
-
-class JobScript(msgspec.Struct, frozen=True):
-    """What a job runs: whoever did not submit it can tell its results and faults by that.
-
-    Attributes:
-        text: of the script; `filename` is what messages call it.
-        job: its name in the script.
-    """
-
-    text: str
-    filename: str
-    job: str
 
 
 class JobRun(Protocol):

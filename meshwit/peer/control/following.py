@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from meshwit.outcome import Outcome
-from meshwit.peer.control.api import JobScript, PeerError
+from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.client import ControlClient, NoAnswerError, find_all
 from meshwit.peer.control.job_client import PeerGoneError, PeerLostError, RemoteJob
+from meshwit.peer.control.job_script import JobScript
 
 WATCH_AGAIN_S: Final = 60.0
 LOOK_EVERY_S: Final = 0.5

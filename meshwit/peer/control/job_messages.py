@@ -21,7 +21,7 @@ from meshwit.events import JobEvent
 from meshwit.lang.diagnostics import Diagnostic
 from meshwit.lang.text import short_text
 from meshwit.outcome import JobError, JobState, Outcome
-from meshwit.peer.control.api import JobScript
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.job.steps import TaskFault
 
 MESSAGE_BYTES_MAX: Final = 256 * 1024 * 1024

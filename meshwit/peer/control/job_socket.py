@@ -19,7 +19,7 @@ import msgspec
 
 from meshwit.codec import CodecError
 from meshwit.lang.diagnostics import ScriptError
-from meshwit.peer.control.api import JobRun, JobsApi, JobScript, PeerError, Submission
+from meshwit.peer.control.api import JobRun, JobsApi, PeerError, Submission
 from meshwit.peer.control.guard import Receive, Scope, Send
 from meshwit.peer.control.job_messages import (
     Accepted,
@@ -41,6 +41,7 @@ from meshwit.peer.control.job_messages import (
     wanted,
 )
 from meshwit.peer.control.job_outbox import Outbox, ReaderTooSlow
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.control.stream_socket import StreamMisused, Told, serve_stream
 
 _log = logging.getLogger(__name__)

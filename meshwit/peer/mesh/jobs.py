@@ -24,8 +24,9 @@ from meshwit.lang.item_calls import item_call
 from meshwit.lang.uses import activities_used, grid_tasks
 from meshwit.outcome import JobState, Outcome
 from meshwit.peer import heap
-from meshwit.peer.control.api import JobScript, JobView, PeerError, Submission
+from meshwit.peer.control.api import JobView, PeerError, Submission
 from meshwit.peer.control.job_messages import OpenStream
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.control.options import UpOptions
 from meshwit.peer.engine import Engine, PeerSettings
 from meshwit.peer.job.stream import StreamLeader

@@ -8,7 +8,8 @@ from typing import Final
 
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState, Outcome
-from meshwit.peer.control.api import JobScript, JobView, PeerError
+from meshwit.peer.control.api import JobView, PeerError
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.engine import Engine
 from meshwit.peer.job.leader import JobLeader
 from meshwit.peer.running_job import RunningJob

@@ -19,8 +19,9 @@ from meshwit import events
 from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState, Outcome
-from meshwit.peer.control.api import JobScript, JobView, PeerError
+from meshwit.peer.control.api import JobView, PeerError
 from meshwit.peer.control.job_messages import decode_event
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.running_job import RunningJob
 from meshwit.peer.watch.here import Here, Say
 from meshwit.peer.watch.messages import (

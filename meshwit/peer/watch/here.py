@@ -8,7 +8,8 @@ from typing import Protocol
 from meshwit.codec import Buffer
 from meshwit.ids import PeerId
 from meshwit.outcome import Outcome
-from meshwit.peer.control.api import JobScript, JobView
+from meshwit.peer.control.api import JobView
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.running_job import RunningJob
 from meshwit.peer.watch.messages import WatchMessage
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.outcome import JobError, Outcome
-from meshwit.peer.control.api import JobScript
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.watch.messages import OutcomeTold
 
 

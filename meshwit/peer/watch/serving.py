@@ -12,8 +12,9 @@ from meshwit import events
 from meshwit.codec import Codec
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState, Outcome
-from meshwit.peer.control.api import JobScript, PeerError
+from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.job_messages import encode
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.running_job import RunningJob
 from meshwit.peer.watch.here import Here, Say
 from meshwit.peer.watch.messages import (
