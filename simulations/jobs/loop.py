@@ -68,11 +68,13 @@ class DeviceLoop(asyncio.AbstractEventLoop):
         """Do something to its end in no time: what a process does before anybody can reach it."""
         task = self.create_task(work)
         self._starting = True
-        while not task.done():
-            if not self._ready:
-                raise RuntimeError(f"{work!r} waits for what takes time")
-            self._turn()
-        self._starting = False
+        try:
+            while not task.done():
+                if not self._ready:
+                    raise RuntimeError(f"{work!r} waits for what takes time")
+                self._turn()
+        finally:
+            self._starting = False
         if self._ready:
             self._clock.soon(self._turn)
         return task.result()
