@@ -109,7 +109,7 @@ class JobsPeer:
         self.misbehaved = 0
         self._rng = rng = simulation.rng(f"{device.name}/{device.starts}")
         self.loop = DeviceLoop(self.clock, thread_of(device, self.clock, rng))  # type: ignore[abstract]  # no sockets
-        pool = SimulatedPool(self.me, simulation, device.slots, device.speed, mesh.watch)
+        pool = self._pool = SimulatedPool(self.me, simulation, device.slots, device.speed, mesh.watch)
         self.processes = pool.processes
         with self.loop.running():
             letters = self.letters = Correspondence(self.me, self._send)
@@ -164,6 +164,31 @@ class JobsPeer:
             self.mesh.watch.sound(self.me, check)
         for job in self.leading.jobs:
             self.mesh.watch.sound(self.me, job.leader.check)
+
+    def left(self) -> dict[str, int]:
+        """What must be gone when all jobs are over and the mesh is whole, as far as any of it is there."""
+        keeping, working, links = self.keeping, self.working, self.parts.links
+        held = {
+            "jobs that are led": self.leading.jobs,
+            "steps that are led": self.leading._steps,
+            "steps that are opened": self.leading._openings._steps,
+            "logs that are written": keeping._recorder.logs,
+            "ways to standbys": keeping._sender._ways,
+            "arrivals in order": keeping._arrivals._last,
+            "jobs being taken over": keeping._taking,
+            "works of keeping": keeping._tasks,
+            "works of jobs": self.kept._tasks,
+            "steps hosted": working.host._steps,
+            "batches in hand": working._left,
+            "works of working": working._tasks,
+            "batches in the pool": self._pool._batches,
+            "letters": self.letters._letters,
+            "dials": links._dials,
+            "handshakes": links._outgoing._pending,
+            "dials of gossip": self.parts.gossiping._dials,
+            "messages that wait for a link": self.parts.gossiping._waiting,
+        }
+        return {what: len(each) for what, each in held.items() if each}
 
     def end(self) -> None:
         """The process is killed."""

@@ -23,6 +23,8 @@ AGREES_S: Final = 5.0
 MEETS_S: Final = 40.0
 """After that all that run hold each other for alive, and are linked, whatever has been: who was cut off alone seeks
 after pauses that grow."""
+TIDY_S: Final = 70.0
+"""After that nothing of it is left in anybody's memory, but for what is kept."""
 PATIENCE_S: Final = 4.0
 """So long a person waits for what a command does."""
 
@@ -63,6 +65,7 @@ def play(run: Run, kinds: Sequence[str], make: Callable[[random.Random], Script]
     ends(mesh)
     meet(mesh)
     agree(mesh)
+    tidy(mesh)
 
 
 def submit(mesh: JobsMesh, peer: PeerId, script: Script) -> None:
@@ -133,6 +136,20 @@ def agree(mesh: JobsMesh) -> None:
                 mesh.watch.judge(job, f"{name} when asked", outcome)
     for peer in mesh.running.values():
         peer.check()
+
+
+def tidy(mesh: JobsMesh) -> None:
+    """Nothing is left of what was under way, once all is over."""
+    if not all(mesh.over(job) is not None or not mesh.holders(job) for job in mesh.jobs):
+        return
+    run, simulation = mesh.run, mesh.simulation
+
+    def is_tidy() -> bool:
+        return not any(peer.left() for peer in mesh.running.values())
+
+    if not simulation.run_until(is_tidy, simulation.now + TIDY_S, 0.5):
+        for peer in mesh.running.values():
+            run.expect(not peer.left(), f"{peer.name} still has {peer.left()}")
 
 
 def meet(mesh: JobsMesh) -> None:

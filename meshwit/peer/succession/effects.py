@@ -58,6 +58,12 @@ class Durable(msgspec.Struct, frozen=True):
     upto: int
 
 
+class Finished(msgspec.Struct, frozen=True):
+    """A job that this peer leads has ended, and all of it lies on its disk and at all standbys."""
+
+    job: str
+
+
 class Learned(msgspec.Struct, frozen=True):
     """Records of other logs have come for a job that this peer leads."""
 
@@ -72,4 +78,4 @@ class Led(msgspec.Struct, frozen=True):
     took_over: bool
 
 
-Effect: TypeAlias = Send | SendSpec | SendRecords | TakeOver | StepDown | Durable | Learned | Led
+Effect: TypeAlias = Send | SendSpec | SendRecords | TakeOver | StepDown | Durable | Finished | Learned | Led

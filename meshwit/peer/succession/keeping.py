@@ -148,6 +148,7 @@ class Keeping:
     async def close(self) -> None:
         """Write what is to be written, and stop. Jobs that run here are left for others to take over."""
         self._recorder.close()
+        self._sender.close()
         self._closed = True
         for timer in (self._timer, self._expire_timer):
             if timer is not None:
@@ -337,9 +338,9 @@ class Keeping:
                     self._leads.step_down(job, term)
                 case do.Durable(job=job, upto=upto):
                     self._recorder.durable(job, upto)
-                    if self.core.is_finished(job):
-                        self._recorder.leave(job)
-                        self._leads.kept(job)
+                case do.Finished(job=job):
+                    self._recorder.leave(job)
+                    self._leads.kept(job)
                 case do.Learned(job=job):
                     self._spawn(self._learn(job))
                 case do.Led(job=job, term=term, took_over=took_over):

@@ -51,13 +51,13 @@ class Known:
         led: its leader said itself that it leads; `asked`, that it has taken over, and wants to know what workers hold.
         gathers: what others have of its history is taken, whoever leads it: it is about to be resumed here.
         heard_at: when its leader was last heard; `left_at`, when the connection to it ended.
-        over: the outcome's state, once there is one.
+        over: the outcome's state, once there is one; `closed`, `is_finished` as it was asked last.
         parted: peers that stood by or led when the connection to them ended: they may lead on, or tell another end.
     """
 
     __slots__ = (
-        "asked", "coming", "durable", "followers", "gathers", "heard_at", "led", "left_at", "origin", "over", "parted",
-        "refused", "role", "standbys", "stored", "term", "unwritable", "versions", "wanted",
+        "asked", "closed", "coming", "durable", "followers", "gathers", "heard_at", "led", "left_at", "origin", "over",
+        "parted", "refused", "role", "standbys", "stored", "term", "unwritable", "versions", "wanted",
     )  # fmt: skip
 
     def __init__(self, term: Term, now: float) -> None:
@@ -72,7 +72,7 @@ class Known:
         self.parted = _NONE
         self.wanted = 0
         self.stored = self.durable = 0
-        self.unwritable = False
+        self.unwritable = self.closed = False
         self.origin = self.heard_at = now
         self.left_at: float | None = None
         self.led = self.asked = self.gathers = False
@@ -90,10 +90,14 @@ class Known:
         led_to_end = self.role is Role.LEADING and self.over is not None and not self.unwritable
         return led_to_end and self.durable == self.versions.get(self.term.log, 0)
 
-    def finished(self) -> None:
-        """It is finished: nobody lacks anything, so of its standbys only the names are of use."""
-        self.followers = {}
-        self.refused = {}
+    def just_finished(self) -> bool:
+        """Whether it is finished since this was asked last: nobody lacks anything, so of its standbys only the names
+        are of use."""
+        before, self.closed = self.closed, self.is_finished
+        if self.closed and not before:
+            self.followers = {}
+            self.refused = {}
+        return self.closed and not before
 
     @property
     def safe(self) -> int:

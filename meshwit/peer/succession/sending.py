@@ -30,7 +30,8 @@ from meshwit.peer.work.messages import JobMessage
 UNDER_WAY_BYTES_MAX: Final = 32 * 1024 * 1024
 """Of the records of one job on their way to one peer, where they are not longer singly."""
 UNHEARD_S: Final = 30.0
-"""A peer that has said nothing of what it was sent for so long is sent more all the same: it asks for what it lacks."""
+"""A peer that has said nothing of what it was sent for so long is sent more all the same, or forgotten: it asks for
+what it lacks, and may have no use for any of it."""
 _Key: TypeAlias = tuple[PeerId, str]
 
 
@@ -79,6 +80,11 @@ class _Way:
         self.out.append((log, stop, size))
         self.bytes += size
 
+    def unheard(self, now: float) -> None:
+        self.out.clear()
+        self.bytes = 0
+        self.heard_at = now
+
     def has(self, versions: dict[LogId, int]) -> None:
         while self.out and self.out[0][1] <= versions.get(self.out[0][0], 0):
             self.bytes -= self.out.popleft()[2]
@@ -100,6 +106,13 @@ class Sender:
         self._spawn = spawn
         self._loop = asyncio.get_running_loop()
         self._ways: dict[_Key, _Way] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Send nothing more."""
+        self._ways.clear()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def specification(self, peer: PeerId, job: str, term: Term) -> None:
         """Have a peer stand by for a job."""
@@ -107,14 +120,11 @@ class Sender:
 
     def records(self, effect: do.SendRecords) -> None:
         """Send records, after all that their peer is still to be sent of the job."""
-        key, now = (effect.peer, effect.job), self._loop.time()
+        key = (effect.peer, effect.job)
         way = self._ways.get(key)
         if way is None:
-            way = self._ways[key] = _Way(now)
-        elif now > way.heard_at + UNHEARD_S:
-            way.out.clear()
-            way.bytes = 0
-            way.heard_at = now
+            way = self._ways[key] = _Way(self._loop.time())
+            self._look_later()
         way.want(effect)
         self._send(key, way)
 
@@ -133,6 +143,20 @@ class Sender:
         """There is no connection to a peer any more."""
         for key in [key for key in self._ways if key[0] == peer]:
             del self._ways[key]
+
+    def _look_later(self) -> None:
+        if self._timer is None and self._ways:
+            self._timer = self._loop.call_later(UNHEARD_S, self._look)
+
+    def _look(self) -> None:
+        """Who has said nothing for long?"""
+        self._timer = None
+        now = self._loop.time()
+        for key, way in list(self._ways.items()):
+            if now >= way.heard_at + UNHEARD_S and not way.reading:
+                way.unheard(now)
+                self._send(key, way)
+        self._look_later()
 
     async def _send_spec(self, peer: PeerId, job: str, term: Term) -> None:
         log = self._recorder.logs.get(job)

@@ -199,11 +199,6 @@ class Succession:
         known = self.jobs.get(job)
         return known is not None and known.led and known.left_at is None and known.over is None
 
-    def is_finished(self, job: str) -> bool:
-        """Whether a job that this peer leads has ended, and all of it lies on its disk and at all standbys."""
-        known = self.jobs.get(job)
-        return known is not None and known.is_finished
-
     def give_up(self, job: str) -> None:
         """This peer cannot lead a job: it is as if it had never heard of it."""
         self.jobs.drop(job)
@@ -479,8 +474,8 @@ class Succession:
         if upto > known.durable:
             known.durable = upto
             self._effects.append(do.Durable(job, upto))
-            if known.is_finished:
-                known.finished()
+        if known.just_finished():
+            self._effects.append(do.Finished(job))
 
     def _beat(self, now: float) -> None:
         told: dict[PeerId, dict[str, tuple[int, float]]] = {}

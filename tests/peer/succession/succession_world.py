@@ -31,6 +31,7 @@ class Node:
         self.taken: list[tuple[str, Term]] = []
         self.stepped_down: list[tuple[str, Term]] = []
         self.learned: list[str] = []
+        self.finished: list[str] = []
         self.inbox: deque[Callable[[], list[do.Effect]]] = deque()
 
 
@@ -189,6 +190,8 @@ class World:
                     node.stepped_down.append((job, term))
                 case do.Durable(job=job, upto=upto):
                     node.durable[job] = upto
+                case do.Finished(job=job):
+                    node.finished.append(job)
                 case do.Learned(job=job):
                     node.learned.append(job)
 

@@ -183,6 +183,28 @@ def test_a_standby_whose_disk_is_full_is_replaced():
     assert world["a"].durable["job"] == 5
 
 
+def test_a_job_is_finished_once_when_all_of_it_lies_on_its_disk_and_at_all_standbys():
+    world = World("a", "b")
+    world.lead("a", standbys=1)
+    world.write("a", 5)
+    assert world["a"].finished == []
+    world.write("a", 6, over=JobState.COMPLETED)
+    assert world["a"].finished == ["job"]
+    world.cut(("a", "b"))
+    assert world["a"].finished == ["job"]
+
+
+def test_a_job_that_ended_while_the_disk_was_full_is_finished_when_there_is_room():
+    world = World("a", "b")
+    world.lead("a", standbys=1)
+    a = world["a"]
+    a.disk_full = True
+    world.write("a", 6, over=JobState.COMPLETED)
+    assert (a.durable["job"], a.finished) == (6, [])
+    world.perform(a, a.core.stored("job", (1, PeerId("a")), 6, JobState.COMPLETED, world.now))
+    assert a.finished == ["job"]
+
+
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.HELD])
 def test_a_job_that_has_ended_or_stopped_is_not_taken_over(state):
     world = World("a", "b", "c")
