@@ -40,7 +40,7 @@ TEXTS = """Job:Main(Int:count)
 """
 SCRIPTS = (WORK, ODD, STEPS, TEXTS)
 SAMPLES = 16
-REST_S = 12.0
+REST_S = 20.0
 """Before a sample: by then peers have forgotten what the last jobs came to, and given the memory of it back."""
 WARM = 0.25
 """Of the whole time: what is loaded and filled at first does not count."""

@@ -48,8 +48,9 @@ from meshwit.plugins.registry import Registry
 
 KEPT_FILE: Final = "seen_of_jobs.msgpack"
 TRIM_S: Final = 5.0
-"""Memory that is free is given back so often while jobs begin, and twice after the last one: each time takes some
-milliseconds."""
+TRIMS: Final = 6
+"""Memory that is free is given back every `TRIM_S` while jobs begin, and so often after the last one, since what jobs
+took is freed a while after their ends, on a busy device a long while: each time takes some milliseconds."""
 _FILE_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
@@ -118,7 +119,7 @@ class MeshJobs:
         self._kept = b""
         self._trimming: asyncio.TimerHandle | None = None
         self._collecting_s = 0.0
-        self._began = False
+        self._trims_left = 0
         kept = _read(self._file)
         engine.leading.speeds.remember(kept.speeds)
         engine.leading.lengths.remember(kept.lengths)
@@ -154,7 +155,7 @@ class MeshJobs:
         self.engine.dial = dial
 
     def _led_by(self, job: str, leader: PeerId, epoch: int) -> None:
-        self._began = True
+        self._trims_left = TRIMS
         if self._trimming is None:
             self._trim_soon()
         self._afar.led_by(job, leader)
@@ -346,8 +347,8 @@ class MeshJobs:
         if self._collecting_s < heap.PAUSE_S or not self.engine.busy_jobs:
             self._collecting_s = heap.collect()
         asyncio.get_running_loop().run_in_executor(None, heap.trim)
-        if self._began:  # what it took may not be free yet
-            self._began = False
+        self._trims_left -= 1
+        if self._trims_left > 0:
             self._trim_soon()
 
     # --- what is kept ------------------------------------------------------------------------------------------
