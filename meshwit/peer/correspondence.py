@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from meshwit.codec import Buffer
@@ -131,7 +131,23 @@ class Correspondence:
         if took_over:
             self.beat_soon()
             self.working.took_over(job, term.epoch, term.rank, term.leader)
+        else:
+            self._ask_for(term.leader, {job})
         self.on_led(job, term.leader, term.epoch)
+
+    def linked(self, peer: PeerId) -> None:
+        """There is a way to a peer."""
+        if self.kept is not None:
+            self.kept.keeping.linked(peer)
+            self._ask_for(peer, {job for _, job in self.working.host.jobs()})
+
+    def _ask_for(self, peer: PeerId, jobs: Collection[str]) -> None:
+        """A leader may have missed this worker when it took a job over, and when that ended: it is asked for those of
+        these jobs that this peer still works for under somebody else."""
+        for leader, job in sorted(self.working.host.jobs()):
+            term = self.kept.keeping.term(job) if self.kept is not None and job in jobs else None
+            if term is not None and term.leader == peer != leader:
+                self.say(peer, AskJob(job))
 
     # --- time --------------------------------------------------------------------------------------------------------
 

@@ -289,8 +289,7 @@ class Engine:
         self._ways[peer] = way
         self.passing.linked(peer)
         self._exchange.link_up(peer)
-        if self.kept is not None:
-            self.kept.keeping.linked(peer)
+        self.letters.linked(peer)
 
     def unlinked(self, peer: PeerId) -> None:
         """The way to a peer has ended: what it ran runs elsewhere, what it led is led by others or ends."""

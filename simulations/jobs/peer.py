@@ -223,7 +223,7 @@ class JobsPeer:
         """There is a way to a peer."""
         self._unlinked(link.peer)
         self.links[link.peer] = link
-        self.keeping.linked(link.peer)
+        self.letters.linked(link.peer)
         self._offer(link.peer)
         self._rank()
 
