@@ -187,7 +187,7 @@ def test_a_leader_that_left_wants_nothing_more_and_others_get_its_slots():
     at.leaves(ADA)
     assert at.ended == [(at.steps[ADA, 1], True), (at.steps[ADA, 2], True)]
     assert at.granted() == {(BOB, 1): 4}
-    assert at.host.leaders() == {BOB}
+    assert at.host.leaders() == [BOB]
     assert at.host.jobs() == {(BOB, "job")}
 
 

@@ -174,7 +174,7 @@ def test_a_step_goes_on_without_its_leader_and_nobody_hears_of_it():
     assert at.host.jobs() == {(ADA, "job")}
     assert at.host.free_slots == 2
     assert at.host.unserved, "time must pass"
-    assert at.host.leaders() == set()
+    assert at.host.leaders() == []
     assert [list(each.done.items.numbers) for each in at.host.retained.of("job")] == [[0, 1], [3]]
 
 
@@ -290,7 +290,7 @@ def test_an_adopted_step_goes_on_where_it_was_by_its_new_numbers():
     assert at.done() == [(BOB, 7, [0, 1], 1), (BOB, 7, [4, 5], 2)]
     at.assign(BOB, 7, [9])
     assert at.feed(1)
-    assert at.host.leaders() == {BOB}
+    assert at.host.leaders() == [BOB]
     at.close(BOB, 7)
     assert at.ended == [(at.prepared[0], True)]
 
