@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from meshwit.codec import Buffer
@@ -132,20 +132,20 @@ class Correspondence:
             self.beat_soon()
             self.working.took_over(job, term.epoch, term.rank, term.leader)
         else:
-            self._ask_for(term.leader, {job})
+            self._ask_about(term.leader, job)
         self.on_led(job, term.leader, term.epoch)
 
     def linked(self, peer: PeerId) -> None:
         """There is a way to a peer."""
         if self.kept is not None:
             self.kept.keeping.linked(peer)
-            self._ask_for(peer, {job for _, job in self.working.host.jobs()})
+            self._ask_about(peer)
 
-    def _ask_for(self, peer: PeerId, jobs: Collection[str]) -> None:
-        """A leader may have missed this worker when it took a job over, and when that ended: it is asked for those of
-        these jobs that this peer still works for under somebody else."""
+    def _ask_about(self, peer: PeerId, only: str = "") -> None:
+        """A leader may have missed this worker when it took a job over, and when that ended: it is asked about the
+        jobs, or the one, that this peer still works for under somebody else."""
         for leader, job in sorted(self.working.host.jobs()):
-            term = self.kept.keeping.term(job) if self.kept is not None and job in jobs else None
+            term = self.kept.keeping.term(job) if self.kept is not None and only in ("", job) else None
             if term is not None and term.leader == peer != leader:
                 self.say(peer, AskJob(job))
 

@@ -19,9 +19,8 @@ from simulations.jobs.clock import Clock
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 _Context = contextvars.Context | None
-
-
 LAST_TURNS_MAX: Final = 64
+"""For what is called off at the end to end: what it begins meanwhile is called off too."""
 
 
 class Running:
