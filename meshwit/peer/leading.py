@@ -373,10 +373,10 @@ class Leading:
                     self._openings.say(peer, Unwanted(step, span(numbers)))
                 case EndStep(peer=peer, step=step, cancel=cancel):
                     self._openings.say(peer, Close(step, cancel))
-                case StepOver(step=step, activity=activity, rates=rates, items=items, lengths=lengths):
+                case StepOver(step=step, activity=activity, seen=seen, items=items, lengths=lengths):
                     self._steps.pop(step, None)
                     self._openings.over(step)
-                    self.speeds.learn(activity, rates)
+                    self.speeds.learn(activity, seen)
                     if lengths and (prints := fingerprints(self._codec, items)) is not None:
                         self.lengths.learn(activity, prints, lengths)
                 case RunInline():

@@ -256,7 +256,8 @@ class JobsPeer:
         known = self.parts.roster.known(peer)
         if known.member is None:
             return
-        self.leading.speeds.benchmarks[peer] = {activity: per_s for activity, (per_s, _) in known.rates.items()}
+        benchmarks = {activity: per_s for activity, (per_s, _) in known.rates.items()}
+        self.leading.speeds.told(peer, benchmarks=benchmarks)
         if peer == self.me or peer in self.links:
             member = known.member
             self.leading.worker_changed(

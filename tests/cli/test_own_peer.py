@@ -66,11 +66,11 @@ Job:Main(String:notes, String:gate, Int:count = 6)
 """
 
 
-def until(true: Callable[[], Any], what: str) -> Any:
-    """Waits until something is so."""
+def until(true: Callable[[], Any], what: str, instead: Callable[[], object] = str) -> Any:
+    """Waits until something is so. `instead`: what there is where it never comes to it."""
     limit = time.monotonic() + PATIENCE_S
     while not (found := true()):
-        assert time.monotonic() < limit, f"it never came to this: {what}"
+        assert time.monotonic() < limit, f"it never came to this: {what}; {instead()}"
         time.sleep(0.05)
     return found
 
@@ -81,6 +81,7 @@ class Device:
     def __init__(self, folder: Path, name: str, installed: Path) -> None:
         self.name = name
         self.folder = folder
+        self.begun: list[subprocess.Popen[str]] = []
         self.profile = folder / "home" / "peers" / "1"
         loopback = [
             each for each, found in psutil.net_if_addrs().items() if any(one.address == "127.0.0.1" for one in found)
@@ -102,10 +103,22 @@ class Device:
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """One command, while it runs."""
-        return subprocess.Popen(
+        began = subprocess.Popen(
             [sys.executable, "-m", "meshwit", *arguments], cwd=self.folder, env=self.environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        self.begun.append(began)
+        return began
+
+    def end(self) -> None:
+        """Ends its peer, and what a test that failed left; tells the peer's log."""
+        for left in self.begun:
+            if left.poll() is None:
+                left.kill()
+                print(self.name, left.args, *left.communicate(), sep="\n")
+        for log in self.profile.glob("*.log"):
+            print(log, log.read_text(), sep="\n")
+        ended(self.begin("down"))
 
     def tell(self, *arguments: str) -> tuple[str, str]:
         """What a command that must succeed prints."""
@@ -157,7 +170,7 @@ class Work:
 
     def wait_for(self, *names: str) -> None:
         """Until items have begun on each of these."""
-        until(lambda: self.places() >= set(names), f"items began on {names}; {self.places()}")
+        until(lambda: self.places() >= set(names), f"items began on {names}", self.places)
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +196,8 @@ def pair(tmp_path_factory, installed) -> Iterator[tuple[Device, Device]]:
         birch.tell("down")
         yield ash, birch
     finally:
-        ended(ash.begin("down"))
-        ended(birch.begin("down"))
+        ash.end()
+        birch.end()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from meshwit.lang.control import Failure
 from meshwit.lang.wishes import Path
 from meshwit.peer.job.journal import Known
 from meshwit.peer.job.steps import StepSettings, TaskFault
+from meshwit.peer.sched.estimates import Seen
 
 
 class PrepareStep(msgspec.Struct, frozen=True):
@@ -68,13 +69,13 @@ class StepOver(msgspec.Struct, frozen=True):
     """Forget a step; what was seen of its peers is worth keeping.
 
     Attributes:
-        rates: by peer: work per second of one slot, and how many samples say so.
+        seen: of each peer, how fast it was.
         lengths: of its items relative to each other; empty where that was not noted.
     """
 
     step: int
     activity: str
-    rates: dict[PeerId, tuple[float, float]]
+    seen: dict[PeerId, Seen]
     items: list[Any] = []
     lengths: list[float] = []
 

@@ -87,8 +87,8 @@ class Spreading:
         self._held_back.over(step.number)
         for peer in sorted(step.opened):
             self._effects.append(EndStep(peer, step.number, cancel))
-        rates = step.scheduler.rates()
-        self._effects.append(StepOver(step.number, step.activity, rates, step.items, step.lengths()))
+        seen = step.scheduler.seen()
+        self._effects.append(StepOver(step.number, step.activity, seen, step.items, step.lengths()))
 
     # --- peers -------------------------------------------------------------------------------------------------
 

@@ -314,7 +314,7 @@ class StepRun:
     def lengths(self) -> list[float]:
         """How long each item took, in units of the median one, whoever ran it; 0 where unknown, empty if not noted."""
         rates = self.scheduler.rates()
-        return [each[1] * rates[each[0]][0] if each is not None and each[0] in rates else 0.0 for each in self._took]
+        return [each[1] * rates[each[0]] if each is not None and each[0] in rates else 0.0 for each in self._took]
 
     def _measure(self, peer: PeerId, numbers: Sequence[int], seconds: Sequence[float]) -> None:
         if self._took:

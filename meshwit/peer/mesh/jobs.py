@@ -38,12 +38,12 @@ from meshwit.peer.mesh.known_jobs import HELD, INTERRUPTED, KnownJobs, merged
 from meshwit.peer.mesh.profile import MemberProfile
 from meshwit.peer.mesh.roster import Roster
 from meshwit.peer.running_job import OnOutcomes, RunningJob
+from meshwit.peer.sched.estimates import Seen
 from meshwit.peer.watch.afar import Afar, FollowedJob
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.wire.links import Link, Links
 from meshwit.peer.work.lengths import Known
 from meshwit.peer.work.planning import intended_shares, plan_lines
-from meshwit.peer.work.speeds import Seen
 from meshwit.plugins.registry import Registry
 
 KEPT_FILE: Final = "seen_of_jobs.msgpack"
@@ -191,8 +191,7 @@ class MeshJobs:
         speeds = self.engine.leading.speeds
         cores = member.capabilities.get("cpu.cores")
         per_slot = known.scores.get("score", 0.0) / cores if isinstance(cores, int) and cores > 0 else 0.0
-        speeds.scores[peer] = per_slot
-        speeds.benchmarks[peer] = {activity: per_s for activity, (per_s, _) in known.rates.items()}
+        speeds.told(peer, score=per_slot, benchmarks={activity: per_s for activity, (per_s, _) in known.rates.items()})
         if peer == self.engine.me:
             return
         # One that rests begins nothing more; what it has begun for us it may end.

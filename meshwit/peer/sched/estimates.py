@@ -50,11 +50,43 @@ class RatePrior(msgspec.Struct, frozen=True):
     error: float = 0.5
 
 
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """What a step's tasks tell of a peer, and nothing else.
+
+    Attributes:
+        per_s: work per second of one slot.
+        precision: of its logarithm, one over its variance: the number of tasks over the variance of their lengths.
+    """
+
+    per_s: float
+    precision: float
+
+
+class _Whole:
+    """All tasks of a peer in the step, whatever the model forgets, cuts or clips: mean and squares (Welford)."""
+
+    __slots__ = ("count", "mean", "squares")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = 0.0
+        self.squares = 0.0
+
+    def add(self, count: int, mean: float, squares: float) -> float:
+        """Take in some samples; by how much the sum of squares grew."""
+        before = self.squares
+        off = mean - self.mean
+        self.squares += squares + off * off * self.count * count / (self.count + count)
+        self.count += count
+        self.mean += off * count / self.count
+        return self.squares - before
+
+
 class PeerRate:
     """One peer's pace; of the model's making."""
 
     __slots__ = ("count", "down", "down_count", "down_sum", "mean", "median_s", "precision", "prior", "up", "up_count",
-                 "up_sum")  # fmt: skip
+                 "up_sum", "whole")  # fmt: skip
 
     def __init__(self, prior: RatePrior) -> None:
         self.prior = -math.log(max(1e-12, prior.per_s))
@@ -64,6 +96,7 @@ class PeerRate:
         self.median_s = math.exp(self.prior)
         self.up = self.down = 0.0
         self.up_count = self.up_sum = self.down_count = self.down_sum = 0.0
+        self.whole = _Whole()
 
     def cusum(self, deviation: float, count: int, mean: float) -> bool:
         """Note a deviation in standard deviations; whether the peer changed its speed, the samples since then kept."""
@@ -104,6 +137,8 @@ class RateModel:
         self._gauged_at = 0
         self._squares = _VARIANCE_PRIOR * _VARIANCE_PRIOR_WEIGHT
         self._freedom = _VARIANCE_PRIOR_WEIGHT
+        self._whole_squares = 0.0
+        self._whole_freedom = 0
         self._seconds = 0.0
         self._median_seconds = 0.0
 
@@ -123,6 +158,8 @@ class RateModel:
         count = len(seconds)
         mean, squares = _mean_and_squares(seconds, works)
         self._learn_spread(rate, count, mean, squares)
+        self._whole_freedom += count if rate.whole.count else count - 1
+        self._whole_squares += rate.whole.add(count, mean, squares)
         self.measured += count
         expected = math.log(rate.median_s)
         variance = self.sigma**2 / count + 1 / (rate.precision + rate.count / self.sigma**2)
@@ -140,6 +177,21 @@ class RateModel:
     def pace_s(self, rate: PeerRate) -> float:
         """Expected seconds per unit of work on one slot of the peer."""
         return rate.median_s * self.mean_factor
+
+    def seen(self, rate: PeerRate) -> Seen | None:
+        """What the peer's tasks tell, all of them; None if it ended none.
+
+        Neither clipped nor since a change, as what is to be believed at once: where all tasks of a step become shorter
+        in its course, that is no change of the peers that see it, and whoever saw the long ones is no slower.
+        """
+        whole = rate.whole
+        if not whole.count:
+            return None
+        own = whole.squares / max(1, whole.count - 1)
+        alike = (self._whole_squares + _VARIANCE_PRIOR * _VARIANCE_PRIOR_WEIGHT) / (
+            self._whole_freedom + _VARIANCE_PRIOR_WEIGHT
+        )
+        return Seen(math.exp(-whole.mean), whole.count / max(own, alike, _SIGMA_MIN**2))
 
     def expected_s(self, rate: PeerRate, work: float, elapsed_s: float) -> float:
         """Expected length of a task in all, given that it has run for so long and not ended."""

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from meshwit.ids import PeerId
 from meshwit.peer.sched.config import SchedulerConfig
 from meshwit.peer.sched.effects import Effect, Share, StepDone, TakeBack
-from meshwit.peer.sched.estimates import RateModel, RatePrior
+from meshwit.peer.sched.estimates import RateModel, RatePrior, Seen
 from meshwit.peer.sched.explaining import reasons
 from meshwit.peer.sched.forecast import Forecast
 from meshwit.peer.sched.giving import Giving
@@ -330,11 +330,14 @@ class GridScheduler:
         """Items neither finished nor set aside."""
         return self.ledger.unsettled
 
-    def rates(self) -> dict[PeerId, tuple[float, float]]:
-        """Of each peer that is here and ended items: work per second of one slot (median), and of how many items."""
-        return {
-            each.peer: (1 / each.rate.median_s, each.rate.count) for each in self._forecast.holders if each.rate.count
-        }
+    def rates(self) -> dict[PeerId, float]:
+        """Of each peer that is here and ended items: work per second of one slot (median), as it is believed."""
+        return {each.peer: 1 / each.rate.median_s for each in self._forecast.holders if each.rate.count}
+
+    def seen(self) -> dict[PeerId, Seen]:
+        """The same, as the items alone tell it."""
+        found = {each.peer: self._rates.seen(each.rate) for each in self._forecast.holders}
+        return {peer: each for peer, each in found.items() if each is not None}
 
     def check(self) -> None:
         """Invariants: each item in one state, one duplicate at most, waste within its bound."""

@@ -1,49 +1,50 @@
 """How fast peers are believed to be at an activity, before they ran any of it in this job. Core.
 
-Three sources, the best first: what was seen of the peer at this very activity in earlier jobs, the activity's own
-benchmark there, the score of its device. They are in different units, and only ratios count; so each is brought into
-the units of the best one by the mean ratio (of logarithms) over the peers that have both.
+Three sources: what was seen of the peer at this very activity in earlier jobs, the activity's own benchmark there, the
+score of its device. They are in different units, and only ratios count; so each is brought into the units of the best
+one by the mean ratio (of logarithms) over the peers that have both.
+
+What was seen counts as much as it is worth: two items out of a step whose lengths differ a hundredfold say nothing of
+who ran them. So it is kept with its precision, and moves what a benchmark or a score tells by as much (the posterior
+mean of a normal model, on logarithms, as the scheduler has it within a step), from step to step as in a Kalman filter.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Final
-
-import msgspec
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, NamedTuple
 
 from meshwit.ids import PeerId
-from meshwit.peer.sched.estimates import RatePrior
+from meshwit.peer.sched.estimates import RatePrior, Seen
 
 SEEN_MAX: Final = 4096
 """Pairs of peer and activity that are remembered; the oldest are forgotten."""
 SEEN_ERROR: Final = 0.08
+"""Of what is known exactly: devices differ from day to day."""
 BENCHMARK_ERROR: Final = 0.15
 SCORE_ERROR: Final = 0.5
-SAMPLES_MAX: Final = 256.0
+NOTHING_ERROR: Final = 1.0
+DRIFT: Final = 0.05
+"""Standard deviation by which a device may have changed from one step to the next in which it is seen."""
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True):
-    """A peer at an activity: work per second of one slot, and how many tasks say so."""
+class _Beliefs(NamedTuple):
+    """What is believed at one activity: of peers that something is known of, and of all others."""
 
-    per_s: float
-    samples: float
+    known: dict[PeerId, RatePrior]
+    others: RatePrior
 
 
 class Speeds:
-    """See the module.
-
-    Attributes:
-        scores: of each peer, per slot.
-        benchmarks: of each peer, by activity.
-    """
+    """See the module."""
 
     def __init__(self, seen: Mapping[str, Seen] | None = None) -> None:
-        self.scores: dict[PeerId, float] = {}
-        self.benchmarks: dict[PeerId, Mapping[str, float]] = {}
-        self._seen: dict[str, Seen] = dict(seen or {})
-        self._at: dict[str, dict[PeerId, float]] = {}
+        self._scores: dict[PeerId, float] = {}
+        self._benchmarks: dict[PeerId, Mapping[str, float]] = {}
+        self._seen: dict[str, Seen] = {}
+        self._beliefs: dict[str, _Beliefs] = {}
+        self.remember(seen or {})
 
     @property
     def seen(self) -> Mapping[str, Seen]:
@@ -51,84 +52,114 @@ class Speeds:
         return self._seen
 
     def remember(self, seen: Mapping[str, Seen]) -> None:
-        """What was kept of earlier times; what is known better by now stays."""
-        self._seen = {**seen, **self._seen}
-        self._at.clear()
+        """What was kept of earlier times; what is known better by now stays, and what cannot be is left out."""
+        self._seen = {**{key: each for key, each in seen.items() if _can_be(each)}, **self._seen}
+        self._beliefs.clear()
 
-    def learn(self, activity: str, rates: Mapping[PeerId, tuple[float, float]]) -> None:
-        """A step has ended: work per second of one slot, and samples, by peer.
+    def told(self, peer: PeerId, *, score: float = 0.0, benchmarks: Mapping[str, float] | None = None) -> None:
+        """What a peer says of itself: the score of its device, per slot, and its benchmarks by activity."""
+        benchmarks = dict(benchmarks or {})
+        if (score, benchmarks) != (self._scores.get(peer), self._benchmarks.get(peer)):
+            self._scores[peer] = score
+            self._benchmarks[peer] = benchmarks
+            self._beliefs.clear()
+
+    def learn(self, activity: str, seen: Mapping[PeerId, Seen]) -> None:
+        """A step has ended, and so its peers were seen.
 
         How long its items were is the step's own affair, so ratios alone are learned; of one peer alone, none.
         """
-        found = {peer: each for peer, each in rates.items() if math.isfinite(each[0]) and each[0] > 0 and each[1] > 0}
+        found = {peer: each for peer, each in seen.items() if _can_be(each)}
         unit = self._unit(activity, found)
-        for peer, (per_s, samples) in found.items():
+        for peer, each in found.items():
             key = f"{peer} {activity}"
             known = self._seen.pop(key, None)
             if unit is None:
                 if known is not None:
                     self._seen[key] = known  # the last to be forgotten
                 continue
-            if known is None:
-                self._seen[key] = Seen(per_s / unit, min(samples, SAMPLES_MAX))
-                continue
-            weight = min(1.0, max(0.3, samples / (known.samples + samples)))
-            mean = math.exp((1 - weight) * math.log(known.per_s) + weight * math.log(per_s / unit))
-            self._seen[key] = Seen(mean, min(known.samples + samples, SAMPLES_MAX))
-        self._at.pop(activity, None)
+            now = RatePrior(each.per_s / unit, each.precision**-0.5)
+            if known is not None:
+                now = _both(now, RatePrior(known.per_s, math.hypot(known.precision**-0.5, DRIFT)))
+            self._seen[key] = Seen(now.per_s, now.error**-2)
+        self._beliefs.pop(activity, None)
         while len(self._seen) > SEEN_MAX:
             del self._seen[next(iter(self._seen))]
-            self._at.clear()
+            self._beliefs.clear()
 
-    def _unit(self, activity: str, found: Mapping[PeerId, tuple[float, float]]) -> float | None:
+    def _unit(self, activity: str, found: Mapping[PeerId, Seen]) -> float | None:
         """What a step's rates are to be divided by, to be in the units of what was seen; None if nothing tells."""
         if not self._seen_at(activity):
             return 1.0
         if len(found) < 2:
             return None
-        total = weights = 0.0
-        for peer, (per_s, samples) in found.items():
-            believed = self.prior(peer, activity)
-            weight = 1 / (believed.error**2 + 1 / samples)
-            total += weight * math.log(per_s / believed.per_s)
-            weights += weight
-        return math.exp(total / weights)
+        pairs = [(each.per_s, each.precision, self.prior(peer, activity)) for peer, each in found.items()]
+        return _weighted_mean(
+            (per_s / believed.per_s, 1 / (believed.error**2 + 1 / precision)) for per_s, precision, believed in pairs
+        )
 
     def prior(self, peer: PeerId, activity: str) -> RatePrior:
         """What to believe of a peer at an activity."""
+        beliefs = self._beliefs.get(activity)
+        if beliefs is None:
+            if len(self._beliefs) >= SEEN_MAX:
+                self._beliefs.clear()
+            beliefs = self._beliefs[activity] = self._believed(activity)
+        return beliefs.known.get(peer, beliefs.others)
+
+    def _believed(self, activity: str) -> _Beliefs:
         seen = self._seen_at(activity)
-        if peer in seen:
-            return RatePrior(seen[peer], SEEN_ERROR)
-        benchmarks = {each: rates[activity] for each, rates in self.benchmarks.items() if rates.get(activity, 0.0) > 0}
-        scores = {each: score for each, score in self.scores.items() if score > 0}
-        if peer in benchmarks:
-            return RatePrior(benchmarks[peer] * _ratio(seen, benchmarks), BENCHMARK_ERROR)
-        if peer in scores:
-            factor = _ratio(benchmarks, scores) * _ratio(seen, benchmarks) if benchmarks else _ratio(seen, scores)
-            return RatePrior(scores[peer] * factor, SCORE_ERROR)
-        known = seen or benchmarks or scores
-        return RatePrior(_mean(known.values()) if known else 1.0, 2 * SCORE_ERROR)
+        told = {peer: each.get(activity, 0.0) for peer, each in self._benchmarks.items()}
+        benchmarks = {peer: RatePrior(per_s, BENCHMARK_ERROR) for peer, per_s in told.items() if per_s > 0}
+        scores = {peer: RatePrior(score, SCORE_ERROR) for peer, score in self._scores.items() if score > 0}
+        supposed = _in_units_of(seen, {**_in_units_of(benchmarks, scores), **benchmarks})
+        others = RatePrior(_mean([*{**supposed, **seen}.values()]), NOTHING_ERROR)
+        both = {peer: _both(each, supposed.get(peer, others)) for peer, each in seen.items()}
+        return _Beliefs({**supposed, **both}, others)
 
-    def _seen_at(self, activity: str) -> dict[PeerId, float]:
-        """Asked for every peer of every step."""
-        known = self._at.get(activity)
-        if known is None:
-            if len(self._at) >= SEEN_MAX:
-                self._at.clear()
-            ending = f" {activity}"
-            known = self._at[activity] = {
-                PeerId(key[: -len(ending)]): each.per_s for key, each in self._seen.items() if key.endswith(ending)
-            }
-        return known
+    def _seen_at(self, activity: str) -> dict[PeerId, RatePrior]:
+        ending = f" {activity}"
+        return {
+            PeerId(key[: -len(ending)]): RatePrior(each.per_s, math.hypot(SEEN_ERROR, each.precision**-0.5))
+            for key, each in self._seen.items()
+            if key.endswith(ending)
+        }
 
 
-def _ratio(best: Mapping[PeerId, float], other: Mapping[PeerId, float]) -> float:
-    logs = [math.log(best[peer] / other[peer]) for peer in best if peer in other]
-    if logs:
-        return math.exp(sum(logs) / len(logs))
-    return _mean(best.values()) / _mean(other.values()) if best and other else 1.0
+def _can_be(seen: Seen) -> bool:
+    return 0 < seen.per_s < math.inf and 0 < seen.precision < math.inf
 
 
-def _mean(values: Iterable[float]) -> float:
-    logs = [math.log(each) for each in values]
-    return math.exp(sum(logs) / len(logs)) if logs else 1.0
+def _both(one: RatePrior, other: RatePrior) -> RatePrior:
+    """What two independent sources in the same units say together."""
+    weight, precision = one.error**-2, one.error**-2 + other.error**-2
+    log = math.log(other.per_s) + weight / precision * math.log(one.per_s / other.per_s)
+    return RatePrior(math.exp(log), precision**-0.5)
+
+
+def _in_units_of(units: Mapping[PeerId, RatePrior], source: Mapping[PeerId, RatePrior]) -> Mapping[PeerId, RatePrior]:
+    """What a source says in the units of another; as it is where the other says nothing."""
+    if not units or not source:
+        return source
+    pairs = [(units[peer], each) for peer, each in source.items() if peer in units]
+    if pairs:
+        factor = _weighted_mean(
+            [(one.per_s / other.per_s, 1 / (one.error**2 + other.error**2)) for one, other in pairs]
+        )
+    else:
+        factor = _mean(units.values()) / _mean(source.values())
+    return {peer: RatePrior(each.per_s * factor, each.error) for peer, each in source.items()}
+
+
+def _mean(priors: Collection[RatePrior]) -> float:
+    """Of devices of which each may be as fast as anything."""
+    return _weighted_mean([(each.per_s, 1 / (each.error**2 + NOTHING_ERROR**2)) for each in priors])
+
+
+def _weighted_mean(values: Iterable[tuple[float, float]]) -> float:
+    """Of logarithms: values and their weights; 1 of none."""
+    total = weights = 0.0
+    for value, weight in values:
+        total += weight * math.log(value)
+        weights += weight
+    return math.exp(total / weights) if weights else 1.0

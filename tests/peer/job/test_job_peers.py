@@ -308,8 +308,8 @@ def test_rates_of_peers_are_told_with_the_end_of_a_step():
     job = LedJob(grid(4), workers=TWO).works()
     (over,) = job.over_steps
     assert over.activity == "Lab.Double"
-    assert over.rates.keys() == {"here", "den"}
-    assert over.rates[PeerId("den")] == (pytest.approx(1000), 2)
+    assert over.seen.keys() == {"here", "den"}
+    assert over.seen[PeerId("den")].per_s == pytest.approx(1000)
 
 
 def test_a_restart_over_a_journal_computes_what_is_missing_on_all_peers():

@@ -388,12 +388,23 @@ def test_after_the_end_nothing_is_wanted():
 
 def test_rates_are_told_of_those_that_were_seen():
     story = Story(100).join(a=2.0, b=1.0).start().begins("a")
-    assert story.scheduler.rates() == {}
+    assert story.scheduler.rates() == story.scheduler.seen() == {}
     for turn in range(1, 21):
         story.at(turn * 0.5).ends("a", 0.5)
-    ((peer, (per_s, count)),) = story.scheduler.rates().items()
-    assert (peer, count) == (A, 20)
-    assert per_s == pytest.approx(2.0, rel=0.02)
+    assert story.scheduler.rates() == {A: pytest.approx(2.0, rel=0.02)}
+    ((peer, seen),) = story.scheduler.seen().items()
+    assert peer == A
+    assert seen.per_s == pytest.approx(2.0)
+    assert seen.precision > 20 / 0.25  # twenty items, all of one length
+
+
+def test_of_items_that_differ_a_hundredfold_few_say_little():
+    story = Story(100).join(a=1.0, b=1.0).start().begins("a").begins("b")
+    for turn in range(1, 4):
+        story.at(turn * 10.0).ends("a", 0.001 * 10**turn).ends("b", 0.1 * 10**turn)
+    seen = story.scheduler.seen()
+    assert seen[A].per_s / seen[B].per_s > 10
+    assert seen[A].precision < 3
 
 
 def test_reports_of_whole_batches_and_of_rows_and_of_others_are_booked_alike():
