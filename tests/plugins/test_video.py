@@ -1,5 +1,7 @@
 """Video activities: films of real pictures that decode to those pictures, the same bytes every time."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from meshwit.plugins.image import load_image
 from meshwit.plugins.image.controller import Images
 from meshwit.plugins.video import encoding
 from meshwit.plugins.video.controller import Videos
+from meshwit.plugins.video.encoding import encode_film
 
 PHOTO = photo_file("flower.jpg")
 COUNT, WIDTH, HEIGHT = 13, 96, 64
@@ -62,6 +65,19 @@ def test_frames_come_back_in_order(desk, film, pictures):
 def test_the_same_pictures_give_the_same_bytes(desk, film, pictures):
     assert desk("Video.Compose", pictures, crf=10) == film
     assert desk("Video.Compose", pictures, crf=40).size < film.size
+
+
+def test_the_same_bytes_whatever_lay_in_memory_before(tmp_path):
+    """The encoder looks ahead over many frames, and what it notes of them must rest on nothing but them."""
+    photo = load_image(PHOTO)
+    frames = [photo.crop((step, step // 2, step + 160, step // 2 + 96)).convert("RGB") for step in range(0, 96, 2)]
+    made = set()
+    for turn in range(12):
+        encode_film(((str(number), each) for number, each in enumerate(frames)), tmp_path / "film.mp4", Fraction(24), 18)
+        made.add((tmp_path / "film.mp4").read_bytes())
+        larger = photo.crop((0, 0, 200 + 32 * turn, 160))
+        encode_film((("", larger) for _ in range(4)), tmp_path / "other.mp4", Fraction(24), 18)
+    assert len(made) == 1
 
 
 def test_odd_sides_are_made_even_by_repeating_the_last_row_and_column(desk):

@@ -1,7 +1,8 @@
 """Pictures to a film: H.264 in MP4 that any player opens, streamed with one picture in memory at a time.
 
-The same pictures give the same bytes with the same version of PyAV: a fixed number of threads whatever the device has,
-bit-exact colour conversion, no dates and no names of programs in the file. Colours are BT.709, and the file says so.
+The same pictures give the same bytes with the same version of PyAV: a fixed number of threads and the same arithmetic
+whatever the device has, bit-exact colour conversion, no dates and no names of programs in the file. Colours are BT.709,
+and the file says so.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ else:
 SIDE_MAX = 16384
 THREADS = 4
 """Of the encoder. x264 gives other bytes for another number, so it does not depend on the device."""
+EXACT = "cpu-independent=1"
+"""Without it x264 computes its rate control as is quickest on the processor, which rounds otherwise on another; and on
+one with AVX-512 what comes of it depends on what lay in memory before, so that even one process made other bytes."""
 MUXING = {"movflags": "+faststart", "fflags": "+bitexact"}
 _BT709, _LIMITED, _FULL = 1, 1, 2
 _ENCODERS = ("libx264", "libopenh264", "mpeg4")
@@ -126,7 +130,7 @@ def _stream(container: Any, fps: Fraction, crf: int, size: tuple[int, int]) -> A
     context.colorspace = context.color_primaries = context.color_trc = _BT709
     context.color_range = _LIMITED
     if encoder == "libx264":
-        context.options = {"crf": str(crf), "preset": "medium"}
+        context.options = {"crf": str(crf), "preset": "medium", "x264-params": EXACT}
         return stream
     print(f"this build of PyAV has no libx264, so {encoder} is used: larger files of lower quality", file=sys.stderr)
     quantiser = max(2, min(_MPEG4_QUANTISER_MAX, round(crf / 51 * _MPEG4_QUANTISER_MAX)))
