@@ -102,6 +102,9 @@ class Correspondence:
     def received(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer]) -> None:
         """A peer said something."""
         match message:
+            case Open() if self._is_overruled(peer, message):
+                # It woke after another had taken over: what it opens, nobody would ever close.
+                self.say(peer, Refused(message.step, "another peer leads this job now"))
             case Open() | Assigned() | AskBack() | Unwanted() | Close() | Durable():
                 self.beat_soon()
                 self.working.received(peer, message, buffers)
@@ -117,6 +120,11 @@ class Correspondence:
                         self._leader_spoke(self.kept, peer, message)
             case _:
                 self.on_watch(peer, message, buffers)
+
+    def _is_overruled(self, peer: PeerId, opened: Open) -> bool:
+        """Whether a leader opens a step of a job that another one is known to lead since, be it to the end."""
+        term = self.kept.keeping.term(opened.job) if self.kept is not None and opened.epoch else None
+        return term is not None and term > Term(opened.epoch, opened.rank, peer)
 
     def _leader_spoke(self, kept: KeptJobs, peer: PeerId, message: Leads) -> None:
         """A leader that is linked again hears what is held for it; one that has ended its job needs nothing of it."""

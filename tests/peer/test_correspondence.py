@@ -1,4 +1,4 @@
-"""Who gets what is said of jobs: a worker whose leader was overruled asks the one that leads now."""
+"""Who gets what is said of jobs: nobody works on for a leader that was overruled."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from meshwit.ids import PeerId
 from meshwit.peer.correspondence import Correspondence
 from meshwit.peer.succession.messages import AskJob
 from meshwit.peer.succession.records import Term
+from meshwit.peer.work.messages import Open, Refused
 from simulations.virtual_loop import run_virtually
 
 ME, OLD, NEW = PeerId("me"), PeerId("old"), PeerId("new")
@@ -40,3 +41,23 @@ def test_who_hears_of_a_new_leader_from_others_asks_it_if_it_works_for_another()
     assert told == [(NEW, AskJob("job"))]
     assert said_by({(NEW, "job")}, {"job": term}, lambda letters: letters.led_by("job", term, False)) == []
     assert said_by(set(), {"job": term}, lambda letters: letters.led_by("job", term, False)) == []
+
+
+def opened(epoch: int, job: str = "job") -> Open:
+    return Open(7, job, b"", path=(1,), epoch=epoch)
+
+
+def test_a_leader_that_woke_after_another_had_taken_over_has_no_step_opened():
+    """Nobody would ever close it: the one that leads has ended the job, or does not know of it."""
+    known = {"job": Term(2, 0, NEW)}
+    hosted: list[tuple[PeerId, Open]] = []
+
+    def scene(letters: Correspondence) -> None:
+        letters.working.received = lambda peer, message, _buffers: hosted.append((peer, message))
+        for peer, message in ((OLD, opened(1)), (NEW, opened(2)), (OLD, opened(3)), (OLD, opened(1, "unknown"))):
+            letters.received(peer, message, [])
+        letters.received(OLD, opened(0), [])  # not kept: nobody takes it over
+
+    told = said_by(set(), known, scene)
+    assert told == [(OLD, Refused(7, "another peer leads this job now"))]
+    assert hosted == [(NEW, opened(2)), (OLD, opened(3)), (OLD, opened(1, "unknown")), (OLD, opened(0))]
