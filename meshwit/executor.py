@@ -28,7 +28,6 @@ from meshwit.codec import CodecError
 from meshwit.peer.blobs.store import BlobStore, user_folder
 from meshwit.peer.control.client import first_peer
 from meshwit.peer.control.job_messages import OpenStream
-from meshwit.peer.control.submitting import shared_codec
 from meshwit.plugins.discovery import installed
 from meshwit.plugins.python import pickled
 from meshwit.streams import Stream, TaskError
@@ -70,7 +69,7 @@ class Executor(FuturesExecutor):
         self._streams: dict[_Key, Stream] = {}
         self._down = False
         self._peer = None if here else first_peer()
-        self._codec = shared_codec(installed(), BlobStore(user_folder()))
+        self._codec = installed().codec(BlobStore(user_folder()).wire_type())
 
     @property
     def here(self) -> bool:

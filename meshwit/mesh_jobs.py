@@ -37,7 +37,7 @@ def start(program: Program, job: str | None, args: Sequence[object], params: Map
         return None
     checked = named_job(program, job)
     blobs = BlobStore(user_folder())
-    codec = submitting.shared_codec(installed(), blobs)
+    codec = installed().codec(blobs.wire_type())
     arguments = bind_parameters(checked, args, params, program.offer, blobs)
     try:
         asked = submitting.submission(program, checked.name, arguments, codec, roots=[Path.cwd()])

@@ -80,7 +80,7 @@ def attach_by_peer(
     client: ControlClient, job: str, only: tuple[str, ...], watching: Watcher, home: Path | None = None
 ) -> WatchedJob:
     """A job of the mesh, by its id, told by a peer. Raises PeerError."""
-    codec = submitting.shared_codec(installed_registry(), _shared_blobs())
+    codec = installed_registry().codec(_shared_blobs().wire_type())
     return submitting.attach(client, job, codec, _onlooker(watching, home), list(only) or None)
 
 
@@ -120,7 +120,7 @@ def _asked(
     if client is None:
         return None
     blobs = _shared_blobs()
-    codec = submitting.shared_codec(installed_registry(), blobs)
+    codec = installed_registry().codec(blobs.wire_type())
     arguments = bind_parameters(job, (), params, program.offer, blobs)
     try:
         submission = submitting.submission(

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from meshwit.codec import Codec, CodecError
+from meshwit.codec import CodecError
 from meshwit.lang import program as ir
 from meshwit.lang.arrows import pack
 from meshwit.peer.blobs.store import BlobStore, user_folder
@@ -138,7 +138,7 @@ async def benchmark_pool(registry: Registry, blobs: Path | None = None) -> Async
     with tempfile.TemporaryDirectory(prefix=prefix(), ignore_cleanup_errors=True) as scratch:
         pool = WorkerPool(
             1,
-            codec=Codec([*registry.wire_types(), store.wire_type()]),
+            codec=registry.codec(store.wire_type()),
             codec_factory="meshwit.peer.exec.tasks:make_codec",
             codec_setup={
                 "blobs": str(store.folder),

@@ -20,7 +20,7 @@ import msgspec
 
 from meshwit.bench.allowances import allowances
 from meshwit.bench.capabilities import capabilities
-from meshwit.codec import Buffer, Codec
+from meshwit.codec import Buffer
 from meshwit.ids import PeerId
 from meshwit.lang import program as ir
 from meshwit.lang.arrows import activities_in
@@ -109,7 +109,7 @@ class Engine:
         self.me = me
         self.name = name or platform.node()
         self.blobs = BlobStore(settings.blobs or user_folder(), USER_BYTES_MAX)
-        self.codec = Codec([*registry.wire_types(), self.blobs.wire_type()])
+        self.codec = registry.codec(self.blobs.wire_type())
         self.misbehaved: Callable[[PeerId, str], None] = lambda _peer, _why: None
         self.dial: Callable[[PeerId], Awaitable[None]] = _nobody
         sweep(Path(tempfile.gettempdir()))

@@ -49,8 +49,9 @@ from meshwit.peer.job.steps import StepSettings, TaskFault
 from meshwit.peer.job.stream import StreamLeader
 from meshwit.peer.job.workers import Owner, Worker
 from meshwit.peer.makers import Makers
-from meshwit.peer.openings import HOLDERS_MAX, Openings, Say, Store
+from meshwit.peer.openings import HOLDERS_MAX, Openings, Store
 from meshwit.peer.running_job import OnEvent, OnOutcomes, RunningJob
+from meshwit.peer.saying import Say
 from meshwit.peer.succession.writing import Report
 from meshwit.peer.telling import explained, fault_of, outcome_of
 from meshwit.peer.work.lengths import Lengths
@@ -65,6 +66,7 @@ from meshwit.peer.work.messages import (
     Done,
     GivenBack,
     Granted,
+    JobMessage,
     Refused,
     ToLeader,
     Unwanted,
@@ -109,7 +111,7 @@ class Leading:
         name: str,
         registry: Registry,
         codec: Codec,
-        say: Say,
+        say: Say[JobMessage],
         fetch: Fetch,
         lanes: Callable[[], Sequence[Lane]],
         store: Store,

@@ -19,6 +19,7 @@ from meshwit.ids import PeerId
 from meshwit.lang.arrows import pack
 from meshwit.peer.job.effects import PrepareStep
 from meshwit.peer.running_job import RunningJob
+from meshwit.peer.saying import Say
 from meshwit.peer.work.messages import AskBack, Assigned, BlobRef, Close, JobMessage, Open, Unwanted
 
 SHARED_BYTES_MIN: Final = 1024 * 1024
@@ -45,12 +46,6 @@ class Store(Protocol):
 
 OfStep: TypeAlias = Open | Assigned | AskBack | Unwanted | Close
 """What a leader says of a step."""
-
-
-class Say(Protocol):
-    """Sends a message to a worker."""
-
-    def __call__(self, peer: PeerId, message: JobMessage, buffers: Sequence[Buffer] = ()) -> None: ...
 
 
 class Told:
@@ -92,7 +87,7 @@ class Openings:
         me: PeerId,
         codec: Codec,
         store: Store,
-        say: Say,
+        say: Say[JobMessage],
         holding: Callable[[Iterable[BlobRef]], list[PeerId]],
         heard: Callable[[PeerId], None],
         stored: Callable[[], None],

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from meshwit.codec import WireType
+from meshwit.codec import Codec, WireType
 from meshwit.lang.offer import Activity, Form, Offer, Operator, Parameter
 from meshwit.lang.types import CollectionType, ScriptType
 from meshwit.plugins.controller import Controller, Implementation, read_controller
@@ -99,6 +99,10 @@ class Registry:
     def wire_types(self) -> list[WireType]:
         """How the values of all types cross between processes."""
         return [kind.wire for kind in self.offer.types.values() if kind.wire is not None]
+
+    def codec(self, *more: WireType) -> Codec:
+        """For the values of all types; `more`: how others cross, as blobs do by where their bytes lie."""
+        return Codec([*self.wire_types(), *more])
 
 
 def load_controller(reference: str) -> Controller:

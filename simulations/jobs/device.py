@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from meshwit.ids import PeerId
+from meshwit.peer.mesh.address_book import AddressBook
 from simulations.hosts import Host
 from simulations.jobs.disk import SimulatedDisk
 
@@ -17,7 +18,7 @@ class Device:
         repeats: messages come to it twice, and late.
         garbled: it has sent what no peer sends, and may be told of.
         offset: of its clock.
-        book: the peers whose addresses it remembers, those heard last at the end.
+        book: where it has reached others.
     """
 
     def __init__(self, id: PeerId, host: Host, slots: int, speed: float) -> None:
@@ -31,14 +32,9 @@ class Device:
         self.offset = 0.0
         self.starts = 0
         self.disk = SimulatedDisk()
-        self.book: dict[PeerId, None] = {}
+        self.book = AddressBook()
 
     @property
     def name(self) -> str:
         """As in the trace."""
         return self.host.name
-
-    def heard(self, peer: PeerId) -> None:
-        """Where a peer is was told, or found."""
-        self.book.pop(peer, None)
-        self.book[peer] = None

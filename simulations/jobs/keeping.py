@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from meshwit.ids import PeerId
+from meshwit.peer.letters import Letter
+from meshwit.peer.saying import Say
 from meshwit.peer.succession import effects as do
 from meshwit.peer.succession.handing_over import Leads
 from meshwit.peer.succession.keeping import Keeping
@@ -15,7 +17,7 @@ from meshwit.peer.succession.records import LogId
 from simulations.jobs.clock import Clock
 from simulations.jobs.device import Device
 from simulations.jobs.lab import CODEC, compiled
-from simulations.jobs.surroundings import NoBlobs, Say, Watching
+from simulations.jobs.surroundings import NoBlobs, Watching
 
 DISK_S: Final = (0.001, 0.006)
 """One access takes so long."""
@@ -28,7 +30,7 @@ class WatchedKeeping(Keeping):
         self,
         device: Device,
         clock: Clock,
-        say: Say,
+        say: Say[Letter],
         linked: Callable[[], Iterable[PeerId]],
         leads: Leads,
         watch: Watching,

@@ -21,13 +21,15 @@ from meshwit.peer.job.leader import JobLeader
 from meshwit.peer.job.steps import StepSettings
 from meshwit.peer.kept_jobs import KeptJobs
 from meshwit.peer.leading import Leading
+from meshwit.peer.letters import Letter
 from meshwit.peer.running_job import RunningJob
+from meshwit.peer.saying import Say
 from meshwit.peer.succession.handing_over import Leads
 from meshwit.peer.succession.keeping import Keeping
 from meshwit.peer.succession.records import JobSpec, Term
 from simulations.jobs.clock import Clock
 from simulations.jobs.lab import CODEC, OWNERS, REGISTRY, compiled
-from simulations.jobs.surroundings import NoBlobs, Say, Watching
+from simulations.jobs.surroundings import NoBlobs, Watching
 
 CALLS_PER_CHECK: Final = 16
 """A leader's check costs as much as its steps have items."""
@@ -36,7 +38,9 @@ CALLS_PER_CHECK: Final = 16
 class WatchedLeading(Leading):
     """See the module. To be made on the running loop of the device."""
 
-    def __init__(self, me: PeerId, name: str, clock: Clock, say: Say, watch: Watching, rng: random.Random) -> None:
+    def __init__(
+        self, me: PeerId, name: str, clock: Clock, say: Say[Letter], watch: Watching, rng: random.Random
+    ) -> None:
         none = NoBlobs()
         super().__init__(
             me, name, REGISTRY, CODEC, say, none.fetch, lambda: [], none, none.stored, OWNERS, lambda: clock.now

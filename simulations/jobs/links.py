@@ -17,7 +17,7 @@ from meshwit.peer.wire.link import Handler
 from meshwit.peer.wire.links import Links
 from simulations.hosts import End, Host
 from simulations.jobs.clock import Clock
-from simulations.jobs.wire import SimulatedStreams
+from simulations.jobs.wire import SimulatedStreams, address_of
 from simulations.keys import SimulatedKey, verify
 from simulations.network import Network
 
@@ -55,7 +55,9 @@ class SimulatedLinks(Links):
         key = SimulatedKey(host.name)
 
         def about() -> PeerInfo:
-            return PeerInfo(id=key.id, key=key.public_key, name=host.name, datagram_counter=counter())
+            return PeerInfo(
+                id=key.id, key=key.public_key, name=host.name, addresses=(address_of(host),), datagram_counter=counter()
+            )  # fmt: skip
 
         self.carried = SimulatedStreams(host, clock, network)
         super().__init__(

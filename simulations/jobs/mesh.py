@@ -18,7 +18,7 @@ from meshwit.outcome import JobState
 from meshwit.peer.letters import Letter
 from meshwit.peer.succession.known import Role
 from meshwit.peer.succession.records import Content, JobSpec
-from simulations.hosts import LAN, Conditions, Cut, Host
+from simulations.hosts import LAN, Conditions, Cut
 from simulations.invariants import Watch
 from simulations.jobs.checks import Checks
 from simulations.jobs.device import Device
@@ -69,10 +69,6 @@ class JobsMesh:
         self.watch.named(device.id, host.name)
         self.gossip.named(device.id, host.name)
         return device
-
-    def device_of(self, host: Host) -> Device:
-        """The device on a host."""
-        return self.devices[host.index]
 
     def device(self, peer: PeerId) -> Device:
         """By id."""

@@ -1,18 +1,17 @@
 """How a simulated peer is in its mesh: links, gossip, seeking, and what peers tell of themselves, put together as
-`peer.mesh.parts` and `peer.mesh.seeking` do it.
+`peer.mesh.parts` does it.
 
-Who is believed alive, dead or back, to whom there is to be a link, who works and how fast he is: all of it comes from
-the gossip core, from `wanted_links`, from `Roster` and `is_worth_telling`, over the simulated network. Multicast is
-bound thinly: who starts announces itself three times to all that can hear it, and is answered by each.
+Who is believed alive, dead or back, how others are found, to whom there is to be a link, who works and how fast he is:
+all of it comes from the product's `GossipShell`, `Seeker`, `Neighbourhood`, `AddressBook` and `Roster`, over the
+simulated network.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from meshwit.gossip.effects import (
     Effect,
@@ -24,31 +23,25 @@ from meshwit.gossip.effects import (
 from meshwit.ids import PeerId
 from meshwit.peer.mesh import profile
 from meshwit.peer.mesh.gossiping import MemberEvent
-from meshwit.peer.mesh.neighbours import wanted_links
-from meshwit.peer.mesh.parts import LOOK_EVERY_S, SECOND_DIAL_S, SETTLE_S
+from meshwit.peer.mesh.neighbourhood import Neighbourhood
+from meshwit.peer.mesh.parts import LOOK_EVERY_S
 from meshwit.peer.mesh.profile import LoadProfile, MemberProfile
-from meshwit.peer.mesh.reports import is_worth_telling
+from meshwit.peer.mesh.reports import ToldLoad
 from meshwit.peer.mesh.roster import Roster
-from meshwit.peer.mesh.seeking import LOOK_EVERY_S as LOOK_LINKED_EVERY_S
-from meshwit.peer.mesh.seeking import SEEK_EVERY_S, TRIES_MAX
+from meshwit.peer.mesh.seeking import Seeker
 from meshwit.peer.wire.addresses import Address
 from meshwit.peer.wire.endings import LinkEnd, LinkError
 from meshwit.peer.wire.link import Link
 from simulations.hosts import End, Host
 from simulations.jobs.clock import Clock
 from simulations.jobs.device import Device
-from simulations.jobs.gossiping import SimulatedDatagrams, WatchedGossip, sealer_of
+from simulations.jobs.gossiping import SimulatedDatagrams, WatchedGossip, sealer_of, wall_ms
 from simulations.jobs.links import SimulatedLinks
-from simulations.jobs.wire import address_of
+from simulations.jobs.nearby import MESH_HASH, SimulatedNearby
+from simulations.jobs.wire import PORT
 from simulations.network import Network
 
-ANNOUNCED: Final = b"\0 announced"
-ANSWERED: Final = b"\0 answered"
-"""What is multicast; no sealed datagram begins so."""
-ANNOUNCEMENTS: Final = 3
-ANNOUNCE_EVERY_S: Final = 0.225
-ANSWER_S: Final = (0.02, 0.12)
-"""RFC 6762, section 6."""
+NOBODY_IS_TOLD: Final = lambda *_: None  # noqa: E731
 
 
 class Jobs(Protocol):
@@ -73,7 +66,6 @@ class Parts:
     To be made on the running loop of the device.
 
     Args:
-        device_of: the device on a host; `host_of`, the host of a peer.
         seen: sees all effects of gossip.
     """
 
@@ -84,21 +76,15 @@ class Parts:
         network: Network,
         rng: random.Random,
         jobs: Jobs,
-        device_of: Callable[[Host], Device],
-        host_of: Callable[[PeerId], Host],
         seen: Callable[[Effect], None],
     ) -> None:
         self.me = device.id
         self.roster = Roster()
-        self._device = device
+        self._book = device.book
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._network = network
-        self._rng = rng
         self._jobs = jobs
-        self._device_of = device_of
         self._sealer = sealer_of(device.id, clock, rng)
-        self._host_of = host_of
         self.links = SimulatedLinks(device.host, clock, network, rng, lambda: self._sealer.counter)
         self.links.on_up = self.links.guarded(self._link_up)
         self.links.on_down = self.links.guarded(self._link_down)
@@ -108,15 +94,16 @@ class Parts:
             device.host, clock, rng, self.links, self.datagrams,
             self._addresses, self._member_event, seen,
         )  # fmt: skip
-        self._kept: frozenset[PeerId] = frozenset()
-        self._late_dials: dict[PeerId, object] = {}
-        self._settling = False
-        self._told_load: LoadProfile | None = None
-        self._told_load_at = 0.0
-        self._seek_pause_s = SEEK_EVERY_S[0]
-        self._seek_due = clock.now
-        self._trying = 0
-        self._sighted: dict[int, Host] = {}
+        self._nearby = SimulatedNearby(device.host, network, rng, lambda sighting: self._seeker.sighted(sighting))
+        self._seeker = Seeker(
+            MESH_HASH, self.links, self._book, self._nearby, spawn=self._spawn, addresses_of=self._addresses,
+            tell=NOBODY_IS_TOLD, noted=NOBODY_IS_TOLD, stranger=NOBODY_IS_TOLD,
+        )  # fmt: skip
+        alive = self.gossiping.gossip.alive
+        self._neighbourhood = Neighbourhood(
+            self.me, self.links, lambda: (member.id for member in alive()), self._addresses
+        )  # fmt: skip
+        self._told_load = ToldLoad()
 
     def start(self, member: MemberProfile, told: dict[str, bytes]) -> None:
         """Begins to talk; `told` is what else this peer says of itself, by topic."""
@@ -125,9 +112,7 @@ class Parts:
         self._learn(self.me, profile.MEMBER, payload)
         for topic, said in told.items():
             self.publish(topic, said)
-        for number in range(ANNOUNCEMENTS):
-            self._loop.call_later(number * ANNOUNCE_EVERY_S, self._announce)
-        self._loop.call_soon(self._seek_for_ever)
+        self._spawn(self._seeker.start(PORT, ()))
         self._loop.call_soon(self._look_at_load)
 
     def publish(self, topic: str, payload: bytes) -> None:
@@ -137,11 +122,7 @@ class Parts:
 
     def datagram_received(self, source: Host, payload: bytes) -> None:
         """A datagram, or what was multicast."""
-        if payload in (ANNOUNCED, ANSWERED):
-            if payload == ANNOUNCED:
-                self._loop.call_later(self._rng.uniform(*ANSWER_S), self._answer, source)
-            self._saw(source)
-        else:
+        if not self._nearby.heard(source, payload):
             self.datagrams.received(source, payload)
 
     def stream_accepted(self, end: End) -> None:
@@ -157,13 +138,21 @@ class Parts:
         self.links.carried.broken(end)
 
     def _addresses(self, peer: PeerId) -> list[Address]:
-        return [address_of(self._host_of(peer))] if peer in self._device.book else []
+        return self._book.candidates(peer, self._wall)
+
+    @property
+    def _wall(self) -> float:
+        return wall_ms(self._clock) / 1000
+
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        # What it raises ends the run, at once.
+        self._loop.create_task(work).add_done_callback(lambda task: task.cancelled() or task.result())
 
     # --- links and members -------------------------------------------------------------------------------------------
 
     def _link_up(self, link: Link) -> None:
         self._sealer.expect(link.peer, link.info.datagram_counter)
-        self._device.heard(link.peer)
+        self._book.reached(link.peer, (link.address[0], link.info.addresses[0][1]), self._wall, link.info.name)
         self.gossiping.link_up(link)
         self._jobs.link_up(link)
 
@@ -178,98 +167,30 @@ class Parts:
         match event:
             case RecordChanged(record=record):
                 self._learn(record.owner, record.topic, record.payload)
-                if record.topic == profile.MEMBER:
-                    self._device.heard(record.owner)
-                    if record.owner in self._kept and record.owner not in self._late_dials:
-                        self.links.keep(record.owner, self._addresses(record.owner))
+                member = self.roster.member(record.owner)
+                if record.topic == profile.MEMBER and member is not None:
+                    listening = [(host, member.port) for host in member.addresses]
+                    self._book.told(record.owner, listening, self._wall, member.name)
+                    self._neighbourhood.moved(record.owner)
                 return
             case MemberForgotten(peer=peer):
                 self.roster.forget(peer)
             case MemberDied(peer=peer):
-                link = self.links.links.get(peer)
-                if link is not None:
-                    link.close("it does not answer", goodbye=False)
+                self._neighbourhood.died(peer)
             case MemberLeft():
                 pass
-        if not self._settling:
-            self._settling = True
-            self._loop.call_later(SETTLE_S, self._settle_links)
+        self._neighbourhood.changed()
 
     def _learn(self, owner: PeerId, topic: str, payload: bytes) -> None:
         self.roster.learn(owner, topic, payload)
         self._jobs.record_changed(owner, topic)
 
-    def _settle_links(self) -> None:
-        """Chooses to whom to be linked, now that the members have changed."""
-        self._settling = False
-        wanted = wanted_links(self.me, (member.id for member in self.gossiping.gossip.alive()))
-        for peer in sorted(self._kept - wanted):
-            self.links.unkeep(peer)
-            self._late_dials.pop(peer, None)
-        for peer in sorted(wanted - self._kept):
-            if self.me < peer:
-                self.links.keep(peer, self._addresses(peer))
-            else:
-                mark = self._late_dials[peer] = object()
-                self._loop.call_later(SECOND_DIAL_S, self._keep_late, peer, mark)
-        self._kept = wanted
-
-    def _keep_late(self, peer: PeerId, mark: object) -> None:
-        if self._late_dials.get(peer) is mark:
-            del self._late_dials[peer]
-            self.links.keep(peer, self._addresses(peer))
-
-    # --- finding others ----------------------------------------------------------------------------------------------
-
-    def _announce(self) -> None:
-        for host in self._network.hosts:
-            if host is not self._device.host:
-                self._network.send(self._device.host, host, ANNOUNCED)
-
-    def _answer(self, host: Host) -> None:
-        self._network.send(self._device.host, host, ANSWERED)
-
-    def _saw(self, host: Host) -> None:
-        self._sighted[host.index] = host
-        if self._device_of(host).id not in self.links.links or len(self.links.links) < 2:
-            self._try_host(host)
-
-    def _seek_for_ever(self) -> None:
-        now = self._clock.now
-        if self.links.links:
-            self._seek_pause_s = SEEK_EVERY_S[0]
-        elif now >= self._seek_due:
-            for host in list(self._sighted.values()):
-                self._try_host(host)
-            for peer in reversed(list(self._device.book)):
-                if self._trying < TRIES_MAX:
-                    self._trying += 1
-                    self._try(peer, self._addresses(peer))
-            self._seek_due = now + self._seek_pause_s
-            self._seek_pause_s = min(2 * self._seek_pause_s, SEEK_EVERY_S[1])
-        pause_s = LOOK_LINKED_EVERY_S if self.links.links else min(self._seek_pause_s, LOOK_LINKED_EVERY_S)
-        self._loop.call_later(pause_s, self._seek_for_ever)
-
-    def _try_host(self, host: Host) -> None:
-        if self._trying < TRIES_MAX:
-            self._trying += 1
-            self._try(None, [address_of(host)])
-
-    def _try(self, peer: PeerId | None, addresses: list[Address]) -> None:
-        async def dial() -> None:
-            with contextlib.suppress(LinkError):
-                await self.links.connect(peer, addresses)
-            self._trying -= 1
-
-        self._loop.create_task(dial())
-
     # --- this device -------------------------------------------------------------------------------------------------
 
     def _look_at_load(self) -> None:
         self._loop.call_later(LOOK_EVERY_S, self._look_at_load)
-        found, now = self._jobs.load(), self._clock.now
+        found = self._jobs.load()
         payload = profile.encode(found)
         self._learn(self.me, profile.LOAD, payload)
-        if is_worth_telling(self._told_load, found, now - self._told_load_at):
-            self._told_load, self._told_load_at = found, now
+        if self._told_load.is_due(found, self._loop.time()):
             self.gossiping.publish(profile.LOAD, payload)

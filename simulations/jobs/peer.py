@@ -51,6 +51,7 @@ from simulations.jobs.links import Membership
 from simulations.jobs.loop import DeviceLoop
 from simulations.jobs.parts import Parts
 from simulations.jobs.surroundings import Watching
+from simulations.jobs.wire import PORT, address_of
 from simulations.jobs.working import SimulatedPool, WatchedWorking
 from simulations.network import Network
 
@@ -72,12 +73,6 @@ class Mesh(Protocol):
     @property
     def watch(self) -> Watching:
         """Sees what peers do."""
-
-    def device_of(self, host: Host) -> Device:
-        """The device on a host."""
-
-    def device(self, peer: PeerId) -> Device:
-        """By id."""
 
     def sent(self, message: Letter, buffers: Sequence[Buffer]) -> bytes:
         """What stands for a message on its way."""
@@ -126,12 +121,13 @@ class JobsPeer:
         with self.loop.running():
             self.parts = Parts(
                 device, self.clock, mesh.network, simulation.rng(f"{device.name}/{device.starts} in its mesh"), self,
-                mesh.device_of, lambda peer: mesh.device(peer).host, self._gossiped,
+                self._gossiped,
             )  # fmt: skip
         device.host.process = self
         self.parts.links.on_message(Channel.JOB, self._from_link)
         member = MemberProfile(
             device.name, Membership.chain.ljust(CHAIN_BYTES, b"."), slots=device.slots, meshwit="1.0.0",
+            addresses=(address_of(device.host)[0],), port=PORT,
             controllers=CONTROLLERS if device.lab or not device.admits_lacking else {},
         )  # fmt: skip
         self.parts.start(member, self._told_speed())

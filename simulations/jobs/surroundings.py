@@ -11,16 +11,9 @@ from meshwit.ids import PeerId
 from meshwit.lang.wishes import Path
 from meshwit.peer.job.effects import Assign
 from meshwit.peer.job.leader import JobLeader
-from meshwit.peer.letters import Letter
 from meshwit.peer.succession.records import JobSpec, Record, Term
 from meshwit.peer.work import effects as work
 from meshwit.peer.work.messages import BlobRef, Open
-
-
-class Say(Protocol):
-    """Sends a message to a peer."""
-
-    def __call__(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer] = ()) -> None: ...
 
 
 class NoBlobs:

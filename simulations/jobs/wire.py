@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address
 from typing import Any, Final
 
 from meshwit.peer.wire.addresses import Address
@@ -22,16 +24,28 @@ from simulations.keys import SimulatedKey
 from simulations.network import Network
 
 TLS_BYTES: Final = 22
+PORT: Final = 7723
+FIRST: Final = IPv4Address("10.0.0.1")
 
 
 def address_of(host: Host) -> Address:
     """Where a host is reached."""
-    return host.name, host.index + 1
+    return _numbered(host.index), PORT
 
 
 def host_at(network: Network, address: Address) -> Host:
     """Who is reached there."""
-    return network.hosts[address[1] - 1]
+    return network.hosts[_number(address[0])]
+
+
+@lru_cache(maxsize=4096)
+def _numbered(index: int) -> str:
+    return str(FIRST + index)
+
+
+@lru_cache(maxsize=4096)
+def _number(host: str) -> int:
+    return int(IPv4Address(host)) - int(FIRST)
 
 
 class Transport(asyncio.Transport):

@@ -13,6 +13,8 @@ from meshwit.ids import PeerId
 from meshwit.lang.task import load_task
 from meshwit.peer.exec.batches import Batch, BatchResults, EncodedItems, OnResults, OnStarted
 from meshwit.peer.exec.messages import TaskFailure
+from meshwit.peer.letters import Letter
+from meshwit.peer.saying import Say
 from meshwit.peer.work import effects as do
 from meshwit.peer.work.host import TaskHost
 from meshwit.peer.work.messages import Open
@@ -20,7 +22,7 @@ from meshwit.peer.work.working import Working
 from simulations.engine import Simulation
 from simulations.jobs.lab import CODEC, LAB, OFFER, REGISTRY, REGISTRY_WITHOUT, function_of
 from simulations.jobs.pool import VirtualBatch, VirtualPool
-from simulations.jobs.surroundings import NoBlobs, Say, Watching
+from simulations.jobs.surroundings import NoBlobs, Watching
 
 RECALL_S: Final = 0.002
 """It takes to take items back from a worker process."""
@@ -161,7 +163,7 @@ class WatchedWorking(Working):
         lab: it has the controller of simulated jobs.
     """
 
-    def __init__(self, me: PeerId, pool: SimulatedPool, say: Say, watch: Watching, *, lab: bool) -> None:
+    def __init__(self, me: PeerId, pool: SimulatedPool, say: Say[Letter], watch: Watching, *, lab: bool) -> None:
         registry, none = REGISTRY if lab else REGISTRY_WITHOUT, NoBlobs()
         super().__init__(me, pool, CODEC, registry, none.fetch, say, bytes_of=none.view)
         self.host = WatchedHost(me, pool.size, watch)

@@ -385,7 +385,7 @@ def test_attack_an_open_mesh_nearby_draws_a_mesh_away(loopback, monkeypatch, ope
             mesh = ada.membership.mesh
             for digit in "0f":  # below and above every other hash
                 seen = Sighting(digit * 20, (eve.address,), eve.address[1], digit * 32)
-                ada.parts.seeker.discovery._on_found(seen)
+                ada.parts.discovery._on_found(seen)
             await asyncio.sleep(0.8)
             assert ada.membership.mesh == mesh and "ada" not in eve.alive()
             await unharmed(loopback, ada)

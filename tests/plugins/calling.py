@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from meshwit.codec import Codec
 from meshwit.peer.blobs.store import BlobStore
 from meshwit.plugins.context import Context
 from meshwit.plugins.controller import Controller
@@ -32,7 +31,7 @@ class Desk:
         self.context = Context(self.blobs, [self.root], folder / "scratch")
         self.registry = Registry([Variables(), *controllers])
         self.offer = self.registry.offer
-        self.codec = Codec([*self.registry.wire_types(), self.blobs.wire_type()])
+        self.codec = self.registry.codec(self.blobs.wire_type())
 
     def __call__(self, activity: str, *args: Any, **named: Any) -> Any:
         reasons = []

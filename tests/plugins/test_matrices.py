@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from meshwit.codec import Codec, CodecError
+from meshwit.codec import CodecError
 from meshwit.lang.offer import Form
 from meshwit.plugins.matrices import Matrices, SparseMatrix, SparseVector
 from meshwit.plugins.matrices.convert import as_matrix, as_sparse_matrix, as_sparse_vector, as_vector
@@ -22,7 +22,7 @@ from meshwit.plugins.variables import Variables
 
 REGISTRY = Registry([Variables(), Matrices()])
 OFFER = REGISTRY.offer
-CODEC = Codec(REGISTRY.wire_types())
+CODEC = REGISTRY.codec()
 properties = settings(derandomize=True, max_examples=25, deadline=None)
 
 

@@ -73,7 +73,9 @@ def test_the_same_bytes_whatever_lay_in_memory_before(tmp_path):
     frames = [photo.crop((step, step // 2, step + 160, step // 2 + 96)).convert("RGB") for step in range(0, 96, 2)]
     made = set()
     for turn in range(12):
-        encode_film(((str(number), each) for number, each in enumerate(frames)), tmp_path / "film.mp4", Fraction(24), 18)
+        encode_film(
+            ((str(number), each) for number, each in enumerate(frames)), tmp_path / "film.mp4", Fraction(24), 18
+        )
         made.add((tmp_path / "film.mp4").read_bytes())
         larger = photo.crop((0, 0, 200 + 32 * turn, 160))
         encode_film((("", larger) for _ in range(4)), tmp_path / "other.mp4", Fraction(24), 18)

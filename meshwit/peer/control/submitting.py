@@ -13,12 +13,10 @@ import msgspec
 
 from meshwit.codec import Codec, CodecError
 from meshwit.lang.program import Program
-from meshwit.peer.blobs.store import BlobStore
 from meshwit.peer.control import job_client
 from meshwit.peer.control.client import ControlClient
 from meshwit.peer.control.following import FindClient, WatchedJob
 from meshwit.peer.control.job_messages import Attach, Plan, Submit
-from meshwit.plugins.registry import Registry
 
 
 class Onlooker(msgspec.Struct, frozen=True):
@@ -34,11 +32,6 @@ class Onlooker(msgspec.Struct, frozen=True):
     say: Callable[[str], None]
     on_event: job_client.OnEvent | None = None
     on_not_done: job_client.OnNotDone | None = None
-
-
-def shared_codec(registry: Registry, blobs: BlobStore) -> Codec:
-    """Knows the types of those controllers, and blobs by where their bytes lie."""
-    return Codec([*registry.wire_types(), blobs.wire_type()])
 
 
 def submission(program: Program, job: str, arguments: Sequence[object], codec: Codec, **more: Any) -> Submit:

@@ -106,7 +106,7 @@ class MeshPeer:
                 parts.on_expelled = self._expelled
                 if parts.me in parts.keeper.membership.expelled:  # it was told so while it started
                     self._expelled()
-                parts.seeker.on_merge = self._merge
+                parts.merger.on_merge = self._merge
                 if not self._told_ready:
                     self._told_ready = True
                     ready(self)
@@ -190,7 +190,7 @@ class MeshPeer:
             peers_known=max(len(peers), parts.gossip.known_count),
             open=membership.open,
             pending=[each for _, each in self._pending()],
-            other_meshes=parts.seeker.others(),
+            other_meshes=parts.merger.others(),
             up_s=time.monotonic() - self._started_at,
             port=parts.port,
             home=str(parts.home.folder),

@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -34,20 +34,23 @@ from meshwit.peer.mesh import profile as topics
 from meshwit.peer.mesh.address_book import AddressBookFile
 from meshwit.peer.mesh.admitting import Admissions
 from meshwit.peer.mesh.advertising import WIDE, Advertiser, offers
+from meshwit.peer.mesh.discovery import Discovery
 from meshwit.peer.mesh.gossiping import GossipShell, MemberEvent
 from meshwit.peer.mesh.interfaces import look, networks, told_addresses
 from meshwit.peer.mesh.job_directory import JobDirectory
 from meshwit.peer.mesh.jobs import MeshJobs
 from meshwit.peer.mesh.keeper import MembershipKeeper
 from meshwit.peer.mesh.measuring import Measuring
+from meshwit.peer.mesh.merger import Merger
 from meshwit.peer.mesh.merging import NEW_S
-from meshwit.peer.mesh.neighbours import wanted_links
+from meshwit.peer.mesh.neighbourhood import Neighbourhood
 from meshwit.peer.mesh.news import MembershipNews
 from meshwit.peer.mesh.profile import LoadProfile, MemberProfile, PendingProfile
 from meshwit.peer.mesh.reaching import Reaching
-from meshwit.peer.mesh.reports import is_worth_telling
+from meshwit.peer.mesh.reports import ToldLoad
 from meshwit.peer.mesh.roster import Roster
 from meshwit.peer.mesh.seeking import Seeker
+from meshwit.peer.mesh.sightings import mesh_hash
 from meshwit.peer.mesh.watchers import Watchers
 from meshwit.peer.trust.certificates import expelled_in
 from meshwit.peer.trust.keys import verify
@@ -64,10 +67,6 @@ _log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 3.0
 """At the own load and the own addresses. Lower costs processor time in an idle peer, higher shows late who is busy."""
-SECOND_DIAL_S: Final = 1.5
-"""Of two that want to be linked the one with the lower id dials; the other only if there is no link after this time."""
-SETTLE_S: Final = 0.05
-"""Links are chosen anew so long after the members changed: changes come in crowds."""
 PENDING_AFTER_S: Final = 0.3
 """After so long the mesh is told who waits at the door: strangers come and go there as fast as they like."""
 KEEP_SPEEDS_EVERY_S: Final = 60.0
@@ -112,11 +111,16 @@ class Parts:
         self.roster = Roster()
         self.port = member.port
         self.own_address = ""
-        self.seeker = Seeker(
-            keeper, links, book_file, member.name, may_merge=options.open and not options.new, spawn=self.spawn,
-            addresses_of=self.addresses_of, tell=watchers.tell, is_alone=lambda: self.is_alone,
-            is_new=lambda: self.is_new,
+        self.discovery = Discovery(lambda sighting: self.seeker.sighted(sighting))
+        self.merger = Merger(
+            keeper, links, member.name, may_merge=options.open and not options.new, spawn=self.spawn,
+            is_alone=lambda: self.is_alone, is_new=lambda: self.is_new,
         )  # fmt: skip
+        self.seeker = Seeker(
+            mesh_hash(keeper.mesh), links, self.book, self.discovery, spawn=self.spawn, addresses_of=self._reachable,
+            tell=watchers.tell, noted=book_file.changed, stranger=self.merger.seen,
+        )  # fmt: skip
+        self._neighbourhood = Neighbourhood(self.me, links, self._linkable, self.addresses_of)
         self._member = member
         self._options = options
         self._watchers = watchers
@@ -138,16 +142,12 @@ class Parts:
         self.jobs = jobs
         self._tasks: set[asyncio.Task[object]] = set()
         self._closed = False
-        self._settling: asyncio.TimerHandle | None = None
-        self._late_dials: dict[PeerId, asyncio.TimerHandle] = {}
-        self._kept: frozenset[PeerId] = frozenset()
         self._expelled = frozenset(keeper.membership.expelled)
-        self._told_load: LoadProfile | None = None
-        self._told_load_at = 0.0
+        self._told_load = ToldLoad()
         self._told_pending = b""
         self._pending_due: asyncio.TimerHandle | None = None
         self._complained: dict[PeerId, float] = {}
-        self._reaching = Reaching(links, lambda peer: [] if keeper.is_expelled(peer) else self.addresses_of(peer))
+        self._reaching = Reaching(links, self._reachable)
         self.measuring = Measuring(self._publish, options.when, lambda: self._member.capabilities)
         jobs.belong(
             self.roster, self._misbehaved, self.measuring.need, self._reaching.reach,
@@ -173,6 +173,7 @@ class Parts:
         self.gossiping.start(topics.encode(self._member))
         self._learn_own(topics.MEMBER, topics.encode(self._member))
         await self.seeker.start(self.port, [*self._options.peers, *contacts])
+        self.spawn(self.merger.run())
         self.spawn(self._look_for_ever())
         self.spawn(self._keep_speeds())
         self.spawn(self._offer_interrupted())
@@ -188,9 +189,10 @@ class Parts:
         self._closed = True
         self.news.close()
         self.admissions.close()
-        for timer in (self._settling, self._pending_due, *self._late_dials.values()):
-            if timer is not None:
-                timer.cancel()
+        self.merger.close()
+        self._neighbourhood.close()
+        if self._pending_due is not None:
+            self._pending_due.cancel()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -220,7 +222,13 @@ class Parts:
 
     def addresses_of(self, peer: PeerId) -> list[Address]:
         """Where a peer may listen, the best first."""
-        return self.book.candidates(peer, time.time(), networks(self.seeker.discovery.interfaces))
+        return self.book.candidates(peer, time.time(), networks(self.discovery.interfaces))
+
+    def _reachable(self, peer: PeerId) -> list[Address]:
+        return [] if self.keeper.is_expelled(peer) else self.addresses_of(peer)
+
+    def _linkable(self) -> Iterable[PeerId]:
+        return (member.id for member in self.gossip.alive() if not self.keeper.is_expelled(member.id))
 
     def address_of(self, peer: PeerId) -> str:
         """Where it is, for people."""
@@ -291,15 +299,12 @@ class Parts:
                 self._tell("suspected", peer, "does not answer")
             case MemberDied(peer=peer, why=why):
                 self.directory.forget(peer)
-                link = self.links.links.get(peer)
-                if link is not None:
-                    link.close("it does not answer", goodbye=False)  # TCP itself would try for minutes
+                self._neighbourhood.died(peer)
                 self._tell("died", peer, "has stopped" if why is Why.REFUSED else "is gone: it does not answer")
             case MemberLeft(peer=peer):
                 self.directory.forget(peer)
                 self._tell("left", peer, "has said goodbye")
-        if self._settling is None and not self._closed:
-            self._settling = self._loop.call_later(SETTLE_S, self._settle_links)
+        self._neighbourhood.changed()
 
     def _record_changed(self, owner: PeerId, topic: str, payload: bytes) -> None:
         before = {waiting.id for holder, waiting in self.roster.pending() if holder == owner}
@@ -314,8 +319,7 @@ class Parts:
                 self.book.told(owner, listening, time.time(), member.name)
                 self.book_file.changed()
                 addresses = self.addresses_of(owner)
-                if owner in self._kept and owner not in self._late_dials:
-                    self.links.keep(owner, addresses)  # it may have moved
+                self._neighbourhood.moved(owner)
                 if addresses and owner not in self.links.links:
                     self.directory.add_contact(owner, addresses[0])
         elif topic == topics.PENDING:
@@ -335,27 +339,6 @@ class Parts:
 
     def _is_linked_in_part(self) -> bool:
         return len(self.links.links) + 1 < self.gossip.known_count
-
-    def _settle_links(self) -> None:
-        """Chooses to whom to be linked, now that the members have changed."""
-        self._settling = None
-        alive = (member.id for member in self.gossip.alive() if not self.keeper.is_expelled(member.id))
-        wanted = wanted_links(self.me, alive)
-        for peer in self._kept - wanted:
-            self.links.unkeep(peer)
-            late = self._late_dials.pop(peer, None)
-            if late is not None:
-                late.cancel()
-        for peer in wanted - self._kept:
-            if self.me < peer:
-                self.links.keep(peer, self.addresses_of(peer))
-            else:
-                self._late_dials[peer] = self._loop.call_later(SECOND_DIAL_S, self._keep_late, peer)
-        self._kept = wanted
-
-    def _keep_late(self, peer: PeerId) -> None:
-        del self._late_dials[peer]
-        self.links.keep(peer, self.addresses_of(peer))
 
     def _misbehaved(self, peer: PeerId, why: str) -> None:
         now = self._loop.time()
@@ -401,7 +384,6 @@ class Parts:
         engine = self.jobs.engine
         resting = may_work(self._options.when, load)
         engine.rest(bool(resting))
-        now = self._loop.time()
         found = LoadProfile(
             free_slots=0 if resting else engine.free_slots,
             busy_cores=round(load.busy_cores, 1),
@@ -414,8 +396,7 @@ class Parts:
         )
         payload = topics.encode(found)
         self._learn_own(topics.LOAD, payload)
-        if is_worth_telling(self._told_load, found, now - self._told_load_at):
-            self._told_load, self._told_load_at = found, now
+        if self._told_load.is_due(found, self._loop.time()):
             self.gossiping.publish(topics.LOAD, payload)
 
     def _look_at_addresses(self, *, publish: bool = True) -> None:

@@ -15,6 +15,21 @@ SPACING_S: Final = 1.0
 """Never told more often than this, however much changes."""
 
 
+class ToldLoad:
+    """What a peer told of its load, and when."""
+
+    def __init__(self) -> None:
+        self._load: LoadProfile | None = None
+        self._at = 0.0
+
+    def is_due(self, now: LoadProfile, at: float) -> bool:
+        """Whether `now` should be told at that time, in seconds; then it counts as told."""
+        due = is_worth_telling(self._load, now, at - self._at)
+        if due:
+            self._load, self._at = now, at
+        return due
+
+
 def is_worth_telling(told: LoadProfile | None, now: LoadProfile, age_s: float) -> bool:
     """Whether `now` should replace what was told `age_s` seconds ago."""
     if told is None or age_s >= REFRESH_S:

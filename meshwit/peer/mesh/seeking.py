@@ -11,16 +11,11 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from meshwit.ids import PeerId
-from meshwit.peer.mesh.address_book import DEFAULT_PORT, AddressBookFile, resolve
-from meshwit.peer.mesh.belonging import enter_open_mesh
-from meshwit.peer.mesh.discovery import Discovery
-from meshwit.peer.mesh.keeper import MembershipKeeper
-from meshwit.peer.mesh.merging import GATHER_S, Strangers
-from meshwit.peer.mesh.sightings import Sighting, mesh_hash
-from meshwit.peer.trust.join_effects import Joined
+from meshwit.peer.mesh.address_book import DEFAULT_PORT, AddressBook, resolve
+from meshwit.peer.mesh.sightings import Sighting
 from meshwit.peer.wire.addresses import Address, address_text
 from meshwit.peer.wire.endings import LinkError
 from meshwit.peer.wire.links import Links
@@ -30,114 +25,108 @@ _log = logging.getLogger(__name__)
 SEEK_EVERY_S: Final = (2.0, 60.0)
 """The first pause between tries while nobody is linked, and the longest; it doubles."""
 LOOK_EVERY_S: Final = 3.0
-"""At whether somebody is linked, and at the other open meshes."""
+"""At whether somebody is linked."""
 TRIES_MAX: Final = 8
 """Dials at the same time for what was seen or is remembered; further ones wait for the next round."""
-LOOK_NEW_EVERY_S: Final = 0.5
-"""The same while the own mesh is new and another one is near."""
+
+
+class Nearby(Protocol):
+    """Who is seen near this device, as `discovery` has it: its methods say what each is to do."""
+
+    @property
+    def sightings(self) -> list[Sighting]: ...
+    async def start(self) -> None: ...
+    async def announce(self, mesh_hash: str, port: int) -> None: ...
+    async def close(self) -> None: ...
 
 
 class Seeker:
     """Seeks from `start` to `close`.
 
     Args:
-        may_merge: whether this peer would give up a mesh of its own for another open one.
+        mesh: the hash of the own mesh, as `sightings.mesh_hash` makes it.
+        nearby: has `sighted` called.
         spawn: runs a coroutine as long as the peer lives.
-        addresses_of: where a peer may listen.
+        addresses_of: where a peer may listen, nowhere if it is not to be tried.
         tell: an event for who watches: kind and text.
-        is_alone: whether this peer made its mesh and nobody else is in it.
-        is_new: whether its mesh is so new that all who are in it would give it up.
+        noted: called when something was written into the book.
+        stranger: told of members of other meshes.
     """
 
     def __init__(
         self,
-        keeper: MembershipKeeper,
+        mesh: str,
         links: Links,
-        book_file: AddressBookFile,
-        name: str,
+        book: AddressBook,
+        nearby: Nearby,
         *,
-        may_merge: bool,
         spawn: Callable[[Coroutine[Any, Any, object]], None],
         addresses_of: Callable[[PeerId], Sequence[Address]],
         tell: Callable[[str, str], None],
-        is_alone: Callable[[], bool],
-        is_new: Callable[[], bool],
+        noted: Callable[[], None],
+        stranger: Callable[[Sighting], None],
     ) -> None:
-        self.discovery = Discovery(self._sighted)
-        self.on_merge: Callable[[Joined], None] = lambda _joined: None
-        """Called with the place in another mesh, in which this one, of this peer alone, is to be merged."""
-        self._keeper = keeper
+        self._mesh = mesh
         self._links = links
-        self._book_file = book_file
-        self._name = name
-        self._may_merge = may_merge
+        self._book = book
+        self._nearby = nearby
         self._spawn = spawn
         self._addresses_of = addresses_of
         self._tell = tell
-        self._is_alone = is_alone
-        self._is_new = is_new
+        self._noted = noted
+        self._stranger = stranger
+        self._loop = asyncio.get_running_loop()
         self._hosts: list[Address] = []
-        self._strangers = Strangers()
         self._trying = 0
-        self._merging = False
-        self._closed = False
 
     async def start(self, port: int, hosts: Sequence[Address]) -> None:
         """Begins. `hosts` were named: by the owner, an invite, or who let this peer in."""
         self._hosts = list(dict.fromkeys((host, each or DEFAULT_PORT) for host, each in hosts))
-        await self.discovery.start()
-        await self.discovery.announce(mesh_hash(self._keeper.mesh), port)
+        await self._nearby.start()
+        await self._nearby.announce(self._mesh, port)
         self._spawn(self._seek_for_ever())
 
     async def close(self) -> None:
         """Stops."""
-        self._closed = True
-        await self.discovery.close()
+        await self._nearby.close()
 
     @property
     def is_trying(self) -> bool:
         """Whether it waits for somebody to answer who may be a member."""
         return self._trying > 0
 
-    def others(self) -> list[str]:
-        """Meshes that are near and not ours, by where they were seen."""
-        return [address_text(each.addresses[0]) for each in self._strangers.sightings if each.addresses]
+    def sighted(self, sighting: Sighting) -> None:
+        """A peer was seen nearby."""
+        if sighting.mesh_hash != self._mesh:
+            self._stranger(sighting)
+            return
+        linked = {link.address[0] for link in self._links.links.values()}
+        if not any(host in linked for host, _ in sighting.addresses) or len(self._links.links) < 2:
+            self._begin(partial(self._try, None, sighting.addresses))
 
     async def _seek_for_ever(self) -> None:
         pause_s, longest_s = SEEK_EVERY_S
-        due = 0.0
+        due = self._loop.time()
         while True:
-            now = time.monotonic()
+            now = self._loop.time()
             if self._links.links:
                 pause_s = SEEK_EVERY_S[0]
             elif now >= due:
                 self._seek()
                 due, pause_s = now + pause_s, min(2 * pause_s, longest_s)
-            self._consider_merging()
-            linked_s = LOOK_NEW_EVERY_S if self._strangers.sightings and self._is_new() else LOOK_EVERY_S
-            await asyncio.sleep(linked_s if self._links.links else min(pause_s, linked_s))
+            await asyncio.sleep(LOOK_EVERY_S if self._links.links else min(pause_s, LOOK_EVERY_S))
 
     def _seek(self) -> None:
         """Tries all that is known."""
-        book = self._book_file.book
-        for address in dict.fromkeys((*self._hosts, *book.hosts)):
+        for address in dict.fromkeys((*self._hosts, *self._book.hosts)):
             self._begin(partial(self._try_host, address))
-        for sighting in self.discovery.sightings:
-            if sighting.mesh_hash == mesh_hash(self._keeper.mesh):
+        for sighting in self._nearby.sightings:
+            if sighting.mesh_hash == self._mesh:
                 self._begin(partial(self._try, None, sighting.addresses))
-        heard_last = sorted(book.peers, key=lambda peer: -book.peers[peer].heard_at)
+        heard_last = sorted(self._book.peers, key=lambda peer: -self._book.peers[peer].heard_at)
         for peer in heard_last:
-            if not self._keeper.is_expelled(peer):
-                self._begin(partial(self._try, peer, self._addresses_of(peer)))
-
-    def _sighted(self, sighting: Sighting) -> None:
-        if sighting.mesh_hash != mesh_hash(self._keeper.mesh):
-            self._strangers.seen(sighting, time.monotonic())
-            asyncio.get_running_loop().call_later(GATHER_S, self._consider_merging)
-            return
-        linked = {link.address[0] for link in self._links.links.values()}
-        if not any(host in linked for host, _ in sighting.addresses) or len(self._links.links) < 2:
-            self._begin(partial(self._try, None, sighting.addresses))
+            if addresses := self._addresses_of(peer):
+                self._begin(partial(self._try, peer, addresses))
 
     def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Starts a try unless too many are on their way."""
@@ -171,32 +160,6 @@ class Seeker:
             where, why = address_text(address), str(error)
             self._tell("unreachable", why if where in why else f"{where}: {why}")
         else:
-            self._book_file.book.named(address, time.time())
-            self._book_file.changed()
+            self._book.named(address, time.time())
+            self._noted()
             _log.info("%s answers at %s", link.info.name, address_text(address))
-
-    # --- two meshes made at the same time ----------------------------------------------------------------------
-
-    def _consider_merging(self) -> None:
-        if not self._merging and not self._closed and self._better() is not None:
-            self._merging = True
-            self._spawn(self._merge())
-
-    def _better(self) -> Sighting | None:
-        if not self._may_merge:
-            return None
-        own = mesh_hash(self._keeper.mesh)
-        return self._strangers.better(own, time.monotonic(), alone=self._is_alone(), new=self._is_new())
-
-    async def _merge(self) -> None:
-        try:
-            while (sighting := self._better()) is not None:
-                joined = await enter_open_mesh(
-                    self._links.open_join, self._keeper.signer, self._name, sighting.addresses
-                )  # fmt: skip
-                if joined is not None and joined.membership.mesh != self._keeper.mesh and self._better() is not None:
-                    self.on_merge(joined)
-                    return
-                self._strangers.refused(sighting.mesh_hash, time.monotonic())
-        finally:
-            self._merging = False

@@ -18,6 +18,7 @@ from meshwit.ids import PeerId
 from meshwit.lang.control import Failure
 from meshwit.outcome import JobState
 from meshwit.peer.job.effects import Keep, KeepIntent
+from meshwit.peer.saying import Say
 from meshwit.peer.succession import effects as do
 from meshwit.peer.succession.arriving import Arrivals, Check, Fetch, RefusedError
 from meshwit.peer.succession.carrying import records_of
@@ -38,11 +39,11 @@ from meshwit.peer.succession.records import (
     Versions,
 )
 from meshwit.peer.succession.replaying import Replay, replay_of
-from meshwit.peer.succession.sending import Say, Sender
+from meshwit.peer.succession.sending import Sender
 from meshwit.peer.succession.store import Kept, Store, StoreError
 from meshwit.peer.succession.succession import Succession
 from meshwit.peer.succession.writing import LogWriter, Report
-from meshwit.peer.work.messages import Durable, Held, Ready, Redone
+from meshwit.peer.work.messages import Durable, Held, JobMessage, Ready, Redone
 
 READY_S: Final = 0.5
 """For peers to say what they hold for a job that was taken over; what one says later is learned later."""
@@ -78,7 +79,7 @@ class Keeping:
         opened: Callable[[], Store],
         codec: Codec,
         check: Check,
-        say: Say,
+        say: Say[JobMessage | SuccessionMessage],
         fetch: Fetch,
         linked: Callable[[], Iterable[PeerId]],
         leads: Leads,

@@ -11,12 +11,12 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from meshwit.codec import Buffer
 from meshwit.ids import PeerId
+from meshwit.peer.saying import Say
 from meshwit.peer.succession import effects as do
 from meshwit.peer.succession.carrying import append_messages
 from meshwit.peer.succession.disk import Disk
@@ -33,14 +33,6 @@ UNHEARD_S: Final = 30.0
 """A peer that has said nothing of what it was sent for so long is sent more all the same, or forgotten: it asks for
 what it lacks, and may have no use for any of it."""
 _Key: TypeAlias = tuple[PeerId, str]
-
-
-class Say(Protocol):
-    """Sends a message."""
-
-    def __call__(
-        self, peer: PeerId, message: JobMessage | SuccessionMessage, buffers: Sequence[Buffer] = ()
-    ) -> None: ...
 
 
 class _Way:
@@ -97,7 +89,7 @@ class Sender:
         self,
         disk: Disk,
         recorder: Recorder,
-        say: Say,
+        say: Say[JobMessage | SuccessionMessage],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self._disk = disk

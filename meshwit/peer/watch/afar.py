@@ -23,7 +23,8 @@ from meshwit.peer.control.api import JobView, PeerError
 from meshwit.peer.control.job_messages import decode_event
 from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.running_job import RunningJob
-from meshwit.peer.watch.here import Here, Say
+from meshwit.peer.saying import Say
+from meshwit.peer.watch.here import Here
 from meshwit.peer.watch.messages import (
     EVENTS_MAX,
     LINES_MAX,
@@ -63,7 +64,13 @@ class Afar:
     """
 
     def __init__(
-        self, me: PeerId, codec: Codec, say: Say, linked: Callable[[], Iterable[PeerId]], fetch: Any, here: Here
+        self,
+        me: PeerId,
+        codec: Codec,
+        say: Say[WatchMessage],
+        linked: Callable[[], Iterable[PeerId]],
+        fetch: Any,
+        here: Here,
     ) -> None:
         self.me = me
         self.codec = codec

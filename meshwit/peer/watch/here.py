@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
-from meshwit.codec import Buffer
 from meshwit.ids import PeerId
 from meshwit.outcome import Outcome
 from meshwit.peer.control.api import JobView
 from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.running_job import RunningJob
-from meshwit.peer.watch.messages import WatchMessage
-
-
-class Say(Protocol):
-    """Sends a message."""
-
-    def __call__(self, peer: PeerId, message: WatchMessage, buffers: Sequence[Buffer] = ()) -> None: ...
 
 
 class Here(Protocol):

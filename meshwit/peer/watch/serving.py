@@ -16,7 +16,8 @@ from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.job_messages import encode
 from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.running_job import RunningJob
-from meshwit.peer.watch.here import Here, Say
+from meshwit.peer.saying import Say
+from meshwit.peer.watch.here import Here
 from meshwit.peer.watch.messages import (
     EVENTS_MAX,
     Answered,
@@ -29,6 +30,7 @@ from meshwit.peer.watch.messages import (
     Unwatch,
     Watch,
     Watched,
+    WatchMessage,
 )
 from meshwit.peer.watch.outcomes import outcome_told
 
@@ -47,7 +49,7 @@ class Serving:
     """
 
     def __init__(
-        self, codec: Codec, say: Say, here: Here, spawn: Callable[[Coroutine[Any, Any, None]], object]
+        self, codec: Codec, say: Say[WatchMessage], here: Here, spawn: Callable[[Coroutine[Any, Any, None]], object]
     ) -> None:
         self._codec = codec
         self._say = say
@@ -118,7 +120,12 @@ class _Served:
     """A job that this peer leads, told to another one."""
 
     def __init__(
-        self, say: Say, peer: PeerId, key: int, running: RunningJob, on_over: Callable[[RunningJob | None], None]
+        self,
+        say: Say[WatchMessage],
+        peer: PeerId,
+        key: int,
+        running: RunningJob,
+        on_over: Callable[[RunningJob | None], None],
     ) -> None:
         """`on_over` is called once, with the job if it has ended, without if only its being led or told has."""
         self._say = say

@@ -16,6 +16,7 @@ from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.events import Lane
 from meshwit.ids import PeerId
 from meshwit.peer.exec.batches import Batch, BatchResults, EncodedItems, OnResults, OnStarted
+from meshwit.peer.saying import Say
 from meshwit.peer.work import effects as do
 from meshwit.peer.work.host import TaskHost
 from meshwit.peer.work.messages import (
@@ -41,12 +42,6 @@ Fetch = Callable[[Sequence[BlobRef], Sequence[PeerId]], Awaitable[str]]
 
 WARM_AFTER_S = 0.1
 """After worker processes were killed, until they are started anew: by then they are gone."""
-
-
-class Say(Protocol):
-    """Sends a message to a leader."""
-
-    def __call__(self, peer: PeerId, message: JobMessage, buffers: Sequence[Buffer] = ()) -> None: ...
 
 
 class Pool(Protocol):
@@ -98,7 +93,7 @@ class Working:
         codec: Codec,
         registry: Registry,
         fetch: Fetch,
-        say: Say,
+        say: Say[JobMessage],
         *,
         functions: Sequence[str] = (),
         pickles: bool = False,

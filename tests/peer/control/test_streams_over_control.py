@@ -12,7 +12,6 @@ from websockets.exceptions import ConnectionClosed
 
 import meshwit
 from meshwit import remote_streams
-from meshwit.codec import Codec
 from meshwit.peer.control import job_client, stream_socket
 from meshwit.peer.control.job_messages import Accepted, CloseStream, Items, OpenStream, StreamEnded, encode
 from meshwit.peer.job.steps import TaskFault
@@ -26,7 +25,7 @@ from tests.served_engine import ServedEngine
 
 PATIENCE_S = 30.0
 REGISTRY = Registry([*installed().controllers.values(), Mischief()])
-CODEC = Codec(REGISTRY.wire_types())
+CODEC = REGISTRY.codec()
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def jobs(tmp_path: Path) -> FakeJobs:
 
 @pytest.fixture
 def codec(tmp_path: Path) -> Codec:
-    return submitting.shared_codec(installed(), BlobStore(tmp_path / "blobs"))
+    return installed().codec(BlobStore(tmp_path / "blobs").wire_type())
 
 
 @pytest.fixture(scope="module")

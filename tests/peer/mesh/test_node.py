@@ -336,4 +336,4 @@ def _sighting_of(device):
 
 def _see(device, sighting) -> None:
     """As if it had been heard by mDNS."""
-    device.peer.parts.seeker.discovery._on_found(sighting)
+    device.peer.parts.discovery._on_found(sighting)
