@@ -68,6 +68,8 @@ from tests.mesh.attacked import (
 __all__ = ["loopback"]
 
 Attack = Callable[[Runs], Coroutine[Any, Any, None]]
+ADA, BOB = "ada-at-the-window", "bob-by-the-door"
+"""Names that nobody finds by chance in what is encrypted."""
 
 
 @pytest.fixture
@@ -151,7 +153,7 @@ def test_attack_learning_names_without_being_a_member(loopback):
     """A stranger may ask to be let in; what it gets to see is what the device and the mesh are called."""
 
     async def attack(ada: Runs) -> None:
-        async with joined(loopback, "bob", ada), Wire(ada.address) as wire:
+        async with joined(loopback, BOB, ada), Wire(ada.address) as wire:
             assert isinstance(await wire.shake_hands(Attacker(), "join"), Proved)
             wire.say(Channel.JOIN, encode_join(Ask("mallory", bytes(32))))
             await wire.hear()
@@ -160,7 +162,7 @@ def test_attack_learning_names_without_being_a_member(loopback):
                 each["about"] for each in map(msgspec.msgpack.decode, wire.on(Channel.HANDSHAKE)) if "about" in each
             ]
             assert ready == {"name": "ada"}
-            for secret in (b"bob", ada.membership.mesh_key, ada.membership.secrets[0].key, b"meshwit.plugins"):
+            for secret in (BOB.encode(), ada.membership.mesh_key, ada.membership.secrets[0].key, b"meshwit.plugins"):
                 assert secret not in told
 
     attacked(loopback, attack)
@@ -172,12 +174,12 @@ def test_attack_recording_the_wire(loopback):
     async def attack(ada: Runs) -> None:
         code = (await ada.peer.invite("code", 1.0)).text
         async with tapped(ada.address) as (way, crossed):
-            async with running(loopback, "bob", Person(code), peers=(way,)) as bob:
-                await until(lambda: bob.alive() == ada.alive() == {"ada", "bob"}, "they know each other")
+            async with running(loopback, BOB, Person(code), peers=(way,)) as bob:
+                await until(lambda: bob.alive() == ada.alive() == {ADA, BOB}, "they know each other")
                 secret = ada.membership.secrets[0].key
             recorded = bytes(crossed["in"])
             assert len(recorded) > 500
-            for text in (code.encode(), b"bob", b"ada", ada.membership.mesh_name.encode(), secret):
+            for text in (code.encode(), BOB.encode(), ADA.encode(), ada.membership.mesh_name.encode(), secret):
                 assert text not in recorded and text not in crossed["out"]
         await until(lambda: not ada.parts.links.links, "bob is gone")
         reader, writer = await asyncio.open_connection(*ada.address)
@@ -187,7 +189,7 @@ def test_attack_recording_the_wire(loopback):
         writer.transport.abort()
         assert not ada.parts.links.links and ada.parts.admissions.pending() == []
 
-    attacked(loopback, attack)
+    attacked(loopback, attack, name=ADA)
 
 
 # --- coming in ---------------------------------------------------------------------------------------------------

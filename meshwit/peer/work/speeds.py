@@ -127,7 +127,7 @@ class Speeds:
 
 
 def _can_be(seen: Seen) -> bool:
-    return 0 < seen.per_s < math.inf and 0 < seen.precision < math.inf
+    return 1e-18 < seen.per_s < 1e18 and 1e-6 < seen.precision < math.inf
 
 
 def _both(one: RatePrior, other: RatePrior) -> RatePrior:

@@ -149,7 +149,8 @@ def test_a_step_that_one_peer_ran_alone_says_nothing_of_others():
     assert speeds.prior(C, WORK).error > SEEN_ERROR
 
 
-IMPOSSIBLE = [(0.0, 5.0), (-1.0, 5.0), (math.inf, 5.0), (math.nan, 5.0), (3.0, 0.0), (3.0, -1.0), (3.0, math.nan)]
+IMPOSSIBLE = [(0.0, 5.0), (-1.0, 5.0), (math.inf, 5.0), (math.nan, 5.0), (3.0, 0.0), (3.0, -1.0), (3.0, math.nan),
+              (3.0, math.inf), (1e-300, 5.0), (1e300, 5.0), (3.0, 1e-320)]  # fmt: skip
 
 
 @pytest.mark.parametrize("said", IMPOSSIBLE)
