@@ -129,6 +129,11 @@ class MeshJobs:
         """Knows the types of all installed controllers."""
         return self.engine.codec
 
+    @property
+    def untold(self) -> int:
+        """How many jobs have ended that its clients are still being told of."""
+        return self._afar.untold
+
     # --- the mesh ----------------------------------------------------------------------------------------------
 
     def listen(self, links: Links) -> None:

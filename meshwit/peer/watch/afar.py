@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -84,6 +85,7 @@ class Afar:
         self._lost_at: float | None = None
         self._questions: dict[int, tuple[PeerId, asyncio.Future[Any]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._followed: weakref.WeakSet[FollowedJob] = weakref.WeakSet()
         self._serving = Serving(codec, say, here, self.spawn)
 
     def close(self) -> None:
@@ -146,7 +148,18 @@ class Afar:
         self, job: str, on_event: Callable[[events.JobEvent], None], running: RunningJob | None = None
     ) -> FollowedJob:
         """Follow a job of the mesh; `running`, where it runs here and `on_event` is told of it already."""
-        return FollowedJob(self, job, on_event, running)
+        run = FollowedJob(self, job, on_event, running)
+        self._followed.add(run)
+        return run
+
+    def let_go(self, run: FollowedJob) -> None:
+        """A job is followed no more."""
+        self._followed.discard(run)
+
+    @property
+    def untold(self) -> int:
+        """How many are followed that have ended, and whoever follows them may not have heard all of it."""
+        return sum(run.has_ended for run in self._followed)
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
@@ -236,12 +249,19 @@ class FollowedJob:
         if self._running is not None and self._on_event is not None:
             self._running.unwatch(self._on_event)
         self._on_event = None
+        self._afar.let_go(self)
         self._follow_no_more()
         self._unwatch()
         for future in (self._found, self._outcome):
             if not future.done():
                 future.set_exception(PeerError("the job is followed no more"))
             future.exception()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether what it came to is known, or will be in a moment."""
+        here = self._running
+        return self._outcome.done() or (here is not None and here.leader.state is not JobState.RUNNING)
 
     async def outcome(self) -> Outcome:
         """What it came to. Raises PeerError."""

@@ -10,7 +10,9 @@ import pytest
 
 from meshwit.codec import Codec
 from meshwit.ids import PeerId
+from meshwit.outcome import JobState, Outcome
 from meshwit.peer.control.api import JobView, PeerError
+from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.watch.afar import LOST_LATELY_S, LOST_S, Afar
 from meshwit.peer.watch.messages import AskJobs, JobsTold, Watch, Watched, WatchMessage
 from simulations.virtual_loop import run_virtually
@@ -129,5 +131,21 @@ def test_a_job_that_its_holders_say_nobody_leads_is_given_up_unless_somebody_is_
         mesh.lose(LEADER)
         asyncio.get_running_loop().call_later(1.0, mesh.linked.append, LEADER)
         assert await mesh.found_after() < 2.0
+
+    play(scene)
+
+
+def test_who_hears_of_the_end_of_a_job_is_counted_until_it_has_heard_all():
+    """A peer that is to end waits for those: else their client would be cut off in the middle of the outcome."""
+
+    async def scene(mesh: Mesh) -> None:
+        first, second = (mesh.afar.follow("job", lambda _event: None) for _ in range(2))
+        await asyncio.gather(first.found(), second.found())
+        assert mesh.afar.untold == 0
+        first.known(JobScript("text", "job.wit", "Main"), Outcome(JobState.COMPLETED, {}, [], []))
+        assert mesh.afar.untold == 1
+        first.detach()
+        assert mesh.afar.untold == 0
+        second.detach()
 
     play(scene)

@@ -22,6 +22,12 @@ Job:Main(String:path, Int:count, Double:seconds)
     IntCollection:ys = Grid.ForEach(x in Int.Range(0, count)) => Lab.Note(x, path, seconds);
 }
 """
+PASSES = """
+Job:Main(String:path, String:gate, Int:count)
+{
+    IntCollection:ys = Grid.ForEach(x in Int.Range(0, count)) => Lab.Pass(x, path, gate);
+}
+"""
 WAITS = """
 Job:Main(String:folder, String:gate, Int:count)
 {
@@ -140,12 +146,17 @@ def test_when_a_peer_goes_in_mid_step_all_completes_and_nothing_that_was_finishe
     leader, gone, _ = stage.engines
 
     async def main():
-        path = tmp_path / "notes"
-        job = Watched(leader, NOTES, str(path), 60, 0.02)
-        await until(lambda: job.peers.get("e1", 0) >= 3, "it has done some")
+        path, gate = tmp_path / "notes", tmp_path / "gate"
+        path.touch()
+        gate.write_text("0")
+        job = Watched(leader, PASSES, str(path), str(gate), 60)
+        await until(lambda: len({line.split()[1] for line in path.read_text().splitlines()}) == 3, "all are at it")
+        gate.write_text("30")
+        await until(lambda: sum(job.peers.values()) >= 20 and job.peers.get("e1"), "a third is done, some of it there")
         finished = set(leader.leading.outcome(job.job).partial["ys"])
-        assert 3 <= len(finished) < 60
+        assert 20 <= len(finished) <= 30
         stage.mesh.cut(leader, gone)
+        gate.write_text("60")
         outcome = await job.ends()
         assert outcome.state == "completed", outcome.error
         assert outcome.variables["ys"] == [x * x for x in range(60)]
