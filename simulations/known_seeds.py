@@ -15,6 +15,7 @@ KNOWN_SEEDS: Final[tuple[tuple[str, int, str], ...]] = (
     ("takeover", 37, "a job that ended while its leader's disk was full was never let go"),
     ("takeover", 93, "who worked for a leader that was overruled while they were apart never heard of the job's end"),
     ("takeover", 380, "a leader that woke after its job had ended opened a step that nobody ever closed"),
+    ("takeover", 20203, "what a standby had said it has was taken back by an older word of it that came twice"),
     ("takeover", 5028, "a disk that had been full once was never written again: what waited for it waited for ever"),
     ("takeover", 5054, "the same: the outcome was not on the leader's disk"),
     ("takeover", 6055, "a worker told a leader what came of batches that this one had not adopted"),

@@ -438,7 +438,9 @@ class Succession:
             return
         follower = known.followers.get(peer)
         if follower is not None:
-            follower.has = theirs
+            # What a follower has only grows while it is one: a lesser word that asks for nothing comes late.
+            before = {} if said.ask else follower.has
+            follower.has = {log: max(before.get(log, 0), theirs.get(log, 0)) for log in before | theirs}
             if said.ask or follower.sent is None:
                 follower.sent = dict(theirs)
             self._send_missing(said.job, known, peer)

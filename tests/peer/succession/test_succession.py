@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState
 from meshwit.peer.succession.known import Role
-from meshwit.peer.succession.messages import AskJob, CannotStandBy, Have, LeaderBeat, Leads
+from meshwit.peer.succession.messages import AskJob, CannotStandBy, Have, LeaderBeat, Leads, counts_of
 from meshwit.peer.succession.records import Term
 from meshwit.peer.succession.settings import GRACE_S, SILENCE_S, STAGGER_S, STANDBYS_MAX, TIMED_MIN
 from meshwit.peer.succession.succession import Succession
@@ -36,6 +36,21 @@ def test_nothing_is_durable_before_all_standbys_have_it():
     world["c"].frozen = False
     world.settle()
     assert world["a"].durable["job"] == 3
+
+
+def test_an_older_word_of_what_a_standby_has_takes_nothing_back():
+    """It may come late; what it lacks by it is under way already, so nobody would ever ask again."""
+    world = World("a", "b", "c")
+    world.lead("a")
+    world["c"].frozen = True
+    world.write("a", 3, over=JobState.COMPLETED)
+    leader = world["a"]
+    older = Have("job", counts_of({(1, leader.name): 1}))
+    world.perform(leader, leader.core.receive(PeerId("b"), older, world.now))
+    world["c"].frozen = False
+    world.settle()
+    assert leader.durable["job"] == 3
+    assert leader.finished == ["job"]
 
 
 def test_without_standbys_the_disk_is_enough_and_without_disk_the_standbys_are():
