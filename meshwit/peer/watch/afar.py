@@ -333,6 +333,7 @@ class FollowedJob:
         """Look for whoever tells of it, again and again."""
         lost_at = self._afar.loop.time()
         while self._afar.loop.time() < lost_at + LOST_S:
+            self._look.clear()  # what happens from here on may tell more than what is found now
             if self._running is None:
                 self._running = self._afar.here.running(self.id)
                 if self._running is not None and self._on_event is not None:
@@ -343,12 +344,11 @@ class FollowedJob:
                     return
                 lost_at = self._afar.loop.time()
             peer = await self._teller()
-            if peer is None:
+            if peer is None or peer not in set(self._afar.linked()):  # it may have gone while others were asked
                 await asyncio.sleep(LOOK_AGAIN_S)
                 self._refused.clear()
                 continue
             self._unwatch()
-            self._look.clear()
             self._peer = peer
             self._key = next(self._afar.keys)
             self._afar.runs[self._key] = self

@@ -17,12 +17,17 @@ from meshwit.peer.watch.afar import LOST_LATELY_S, LOST_S, Afar
 from meshwit.peer.watch.messages import AskJobs, JobsTold, Watch, Watched, WatchMessage
 from simulations.virtual_loop import run_virtually
 
-ME, LEADER, OTHER = PeerId("me"), PeerId("leader"), PeerId("other")
+ME, LEADER, OTHER, SILENT = PeerId("me"), PeerId("leader"), PeerId("other"), PeerId("silent")
 RUNNING = JobView(id="job", state="running")
 
 
 class Here:
-    """A peer that has no jobs itself."""
+    """A peer that has no jobs itself; it notes whether it was asked after it was said to lead."""
+
+    leads = asked_since = False
+
+    def running(self, _job: str) -> None:
+        self.asked_since |= self.leads
 
     def __getattr__(self, name: str):
         return lambda *_: None
@@ -147,5 +152,27 @@ def test_who_hears_of_the_end_of_a_job_is_counted_until_it_has_heard_all():
         first.detach()
         assert mesh.afar.untold == 0
         second.detach()
+
+    play(scene)
+
+
+def test_who_tells_of_a_job_and_is_gone_before_it_is_asked_is_not_waited_for():
+    """All but this peer die at once: one still says that the job runs, and while another keeps silent this one takes
+    the job over."""
+
+    async def scene(mesh: Mesh) -> None:
+        followed = mesh.afar.follow("job", lambda _event: None)
+        await followed.found()
+        mesh.jobs = {OTHER: [RUNNING], SILENT: []}
+        mesh.linked.append(SILENT)
+        mesh.silent.add(SILENT)
+        mesh.lose(LEADER)
+        await asyncio.sleep(0.1)
+        mesh.lose(OTHER)
+        mesh.afar.here.leads = True
+        mesh.afar.led_by("job", ME)
+        await asyncio.sleep(2.0)
+        assert mesh.afar.here.asked_since, "it looks again at what this peer leads"
+        followed.detach()
 
     play(scene)
