@@ -11,10 +11,11 @@ from typing import Final
 from meshwit.ids import MeshId
 from meshwit.peer.mesh.sightings import Sighting, Sightings, mesh_hash
 from simulations.hosts import Host
+from simulations.jobs.links import MESH
 from simulations.jobs.wire import PORT, address_of
 from simulations.network import Network
 
-MESH_HASH: Final = mesh_hash(MeshId("the mesh of simulated jobs"))
+MESH_HASH: Final = mesh_hash(MeshId(MESH.decode()))
 ANNOUNCED: Final = b"\0 announced "
 ANSWERED: Final = b"\0 answered "
 """What is multicast, before a name for the start; no sealed datagram begins so."""

@@ -318,9 +318,8 @@ class Parts:
                 listening = [(host, member.port) for host in member.addresses]
                 self.book.told(owner, listening, time.time(), member.name)
                 self.book_file.changed()
-                addresses = self.addresses_of(owner)
                 self._neighbourhood.moved(owner)
-                if addresses and owner not in self.links.links:
+                if owner not in self.links.links and (addresses := self.addresses_of(owner)):
                     self.directory.add_contact(owner, addresses[0])
         elif topic == topics.PENDING:
             for holder, waiting in self.roster.pending():

@@ -152,14 +152,10 @@ class Afar:
         self._followed.add(run)
         return run
 
-    def let_go(self, run: FollowedJob) -> None:
-        """A job is followed no more."""
-        self._followed.discard(run)
-
     @property
     def untold(self) -> int:
         """How many are followed that have ended, and whoever follows them may not have heard all of it."""
-        return sum(run.has_ended for run in self._followed)
+        return sum(run.is_untold for run in self._followed)
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
@@ -249,7 +245,6 @@ class FollowedJob:
         if self._running is not None and self._on_event is not None:
             self._running.unwatch(self._on_event)
         self._on_event = None
-        self._afar.let_go(self)
         self._follow_no_more()
         self._unwatch()
         for future in (self._found, self._outcome):
@@ -258,10 +253,11 @@ class FollowedJob:
             future.exception()
 
     @property
-    def has_ended(self) -> bool:
-        """Whether what it came to is known, or will be in a moment."""
+    def is_untold(self) -> bool:
+        """Whether what it came to is known, or will be in a moment, and it is followed still."""
         here = self._running
-        return self._outcome.done() or (here is not None and here.leader.state is not JobState.RUNNING)
+        ended = self._outcome.done() or (here is not None and here.leader.state is not JobState.RUNNING)
+        return ended and self._on_event is not None
 
     async def outcome(self) -> Outcome:
         """What it came to. Raises PeerError."""

@@ -30,10 +30,14 @@ DRIFT: Final = 0.05
 
 
 class _Beliefs(NamedTuple):
-    """What is believed at one activity: of peers that something is known of, and of all others."""
+    """What is believed at one activity: of peers that something is known of, of all others; whether any was seen."""
 
     known: dict[PeerId, RatePrior]
     others: RatePrior
+    seen: bool
+
+    def of(self, peer: PeerId) -> RatePrior:
+        return self.known.get(peer, self.others)
 
 
 class Speeds:
@@ -89,23 +93,27 @@ class Speeds:
 
     def _unit(self, activity: str, found: Mapping[PeerId, Seen]) -> float | None:
         """What a step's rates are to be divided by, to be in the units of what was seen; None if nothing tells."""
-        if not self._seen_at(activity):
+        beliefs = self._beliefs_at(activity)
+        if not beliefs.seen:
             return 1.0
         if len(found) < 2:
             return None
-        pairs = [(each.per_s, each.precision, self.prior(peer, activity)) for peer, each in found.items()]
+        pairs = [(each.per_s, each.precision, beliefs.of(peer)) for peer, each in found.items()]
         return _weighted_mean(
             (per_s / believed.per_s, 1 / (believed.error**2 + 1 / precision)) for per_s, precision, believed in pairs
         )
 
     def prior(self, peer: PeerId, activity: str) -> RatePrior:
         """What to believe of a peer at an activity."""
+        return self._beliefs_at(activity).of(peer)
+
+    def _beliefs_at(self, activity: str) -> _Beliefs:
         beliefs = self._beliefs.get(activity)
         if beliefs is None:
             if len(self._beliefs) >= SEEN_MAX:
                 self._beliefs.clear()
             beliefs = self._beliefs[activity] = self._believed(activity)
-        return beliefs.known.get(peer, beliefs.others)
+        return beliefs
 
     def _believed(self, activity: str) -> _Beliefs:
         seen = self._seen_at(activity)
@@ -115,7 +123,7 @@ class Speeds:
         supposed = _in_units_of(seen, {**_in_units_of(benchmarks, scores), **benchmarks})
         others = RatePrior(_mean([*{**supposed, **seen}.values()]), NOTHING_ERROR)
         both = {peer: _both(each, supposed.get(peer, others)) for peer, each in seen.items()}
-        return _Beliefs({**supposed, **both}, others)
+        return _Beliefs({**supposed, **both}, others, bool(seen))
 
     def _seen_at(self, activity: str) -> dict[PeerId, RatePrior]:
         ending = f" {activity}"
