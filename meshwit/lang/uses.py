@@ -1,4 +1,4 @@
-"""Which activities a job may call, and which Grid steps it may take, known before it runs."""
+"""What a job is made of, which activities it may call, and which Grid steps it may take, known before it runs."""
 
 from __future__ import annotations
 
@@ -41,15 +41,26 @@ def grid_tasks(program: ir.Program, job: str) -> list[tuple[ir.Expression, Span]
     ]
 
 
+def names_used(program: ir.Program, job: str) -> set[str]:
+    """All activities and types that a job and the jobs that it calls are made of."""
+    names: set[str] = set()
+    for node in _nodes(program, job):
+        if isinstance(node, Activity):
+            names.add(node.name)
+        else:
+            names.update(getattr(node, field, "") for field in ("type", "target_type"))
+    return names - {""}
+
+
 def _nodes(program: ir.Program, job: str) -> Iterator[Any]:
     """All parts of a job and of the jobs that it calls, in source order."""
     jobs = {job}
     pending: list[Any] = [program.jobs[job].body]
     while pending:
         node = pending.pop()
+        yield node
         if isinstance(node, ir.Constant | Activity):
             continue
-        yield node
         match node:
             case ir.InvokeJob(job=called) if called not in jobs:
                 jobs.add(called)

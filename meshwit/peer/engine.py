@@ -31,9 +31,10 @@ from meshwit.peer.correspondence import Correspondence
 from meshwit.peer.device.passing import Passing
 from meshwit.peer.exec.directories import prefix, sweep
 from meshwit.peer.exec.pool import WorkerPool
+from meshwit.peer.job.software import Owner, installed
 from meshwit.peer.job.steps import StepSettings
 from meshwit.peer.job.stream import stream_settings
-from meshwit.peer.job.workers import Owner, Worker
+from meshwit.peer.job.workers import Worker
 from meshwit.peer.kept_jobs import KeptJobs, Safety
 from meshwit.peer.leading import Leading
 from meshwit.peer.letters import Letter
@@ -155,8 +156,9 @@ class Engine:
         stack.callback(self._close_routes)
         self.letters = Correspondence(self.me, self._send)
         stack.callback(self.letters.close)
+        owners = self._owners()
         self._working = self.letters.working = Working(
-            self.me, self._pool, self.codec, self.registry, self.fetch, self.say,
+            self.me, self._pool, self.codec, self.registry, installed(owners), self.fetch, self.say,
             functions=self.settings.functions, pickles=self.settings.allow_pickle, bytes_of=self.blobs.view,
         )  # fmt: skip
         stack.callback(self._working.close)
@@ -171,7 +173,7 @@ class Engine:
         stack.callback(self._exchange.close)
         self.leading = self.letters.leading = Leading(
             self.me, self.name, self.registry, self.codec, self.say, self.fetch, self._working.lanes,
-            self.blobs, self._exchange.stored, self._owners(),
+            self.blobs, self._exchange.stored, owners,
         )  # fmt: skip
         stack.callback(self.leading.close)
         speeds = self.leading.speeds
@@ -190,8 +192,7 @@ class Engine:
 
     def _keeping(self, folder: Path, leads: Leads) -> Keeping:
         return Keeping(
-            self.me, partial(JobStore, folder), self.codec, self._compiled, self.say, self.fetch, self.linked_peers,
-            leads, self.blobs,
+            self.me, partial(JobStore, folder), self.codec, self.say, self.fetch, self.linked_peers, leads, self.blobs,
         )  # fmt: skip
 
     def _compiled(self, text: str, filename: str) -> ir.Program:

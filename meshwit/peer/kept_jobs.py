@@ -20,16 +20,18 @@ from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.ids import PeerId
 from meshwit.lang import program as ir
 from meshwit.lang.diagnostics import ScriptError
-from meshwit.outcome import Outcome
+from meshwit.lang.uses import names_used
+from meshwit.outcome import JobState, Outcome
 from meshwit.peer.control.api import PeerError
 from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.job.effects import Keep, KeepIntent
 from meshwit.peer.job.leader import JobLeader
+from meshwit.peer.job.software import installed, unlike, wanted_for
 from meshwit.peer.job.steps import StepSettings
 from meshwit.peer.leading import Leading, new_id
 from meshwit.peer.running_job import OnEvent, RunningJob
 from meshwit.peer.succession.arriving import Fetch
-from meshwit.peer.succession.handing_over import Leads, TakenOver
+from meshwit.peer.succession.handing_over import CannotLeadError, Leads, TakenOver
 from meshwit.peer.succession.keeping import Keeping
 from meshwit.peer.succession.records import Decided, JobSpec, Term
 from meshwit.peer.succession.replaying import Replay
@@ -90,6 +92,7 @@ class KeptJobs:
         self._me = me
         self._name = name
         self._leading = leading
+        self._software = installed(leading.owners)
         self._codec = codec
         self._compiled = compiled
         self._wall = wall
@@ -133,6 +136,7 @@ class KeptJobs:
             id=new_id(), text=program.text, filename=program.filename, name=job, arguments=content, submitter=self._me,
             submitter_name=self._name, started_at=self._wall(), time_limit_s=time_limit_s,
             memory_max_bytes=memory_max_bytes, keep_s=safety.keep_s, standbys=safety.standbys,
+            software=wanted_for(names_used(program, job), self._leading.owners),
         )  # fmt: skip
         return self.begin(spec, program, arguments, buffers, on_event, roots)
 
@@ -166,6 +170,11 @@ class KeptJobs:
         """Lead a job on that nobody leads. Raises PeerError."""
         try:
             await self.keeping.resume(job, None if again is None else lambda replay: _decisions(replay, again))
+        except CannotLeadError as reason:
+            raise PeerError(
+                f"this device cannot lead the job {job} on: it {reason}",
+                f"resume it on one that can, or end it: meshwit cancel {job}",
+            ) from None
         except (StoreError, LookupError) as reason:
             raise PeerError(str(reason)) from None
 
@@ -195,19 +204,33 @@ class KeptJobs:
         leader.replay(self._loop.time())
         outcome = outcome_of(leader)
         over = replay.over
+        if over.state is JobState.COMPLETED and leader.state is not JobState.COMPLETED:
+            raise PeerError(
+                f"the outcome of the job {job} is not to be had here: with what is installed its script comes to "
+                f"another end; this device {unlike(self._software, spec.software or {}) or 'differs'}"
+            )
         if over.state is not leader.state:  # cancelled, or it failed by what a replay does not repeat
             outcome = outcome_of(leader, over.state, over.failure)
         return script, outcome
 
     # --- what `Keeping` wants ----------------------------------------------------------------------------------------
 
+    def leadable(self, spec: JobSpec) -> ir.Program:
+        """The script of a job, checked. Raises CannotLeadError where it cannot be led on here."""
+        if why := unlike(self._software, spec.software or {}):
+            raise CannotLeadError(why)
+        try:
+            return self._compiled(spec.text, spec.filename)
+        except ScriptError as reason:
+            raise CannotLeadError(f"cannot read its script: {reason}") from None
+
     def lead_on(self, taken: TakenOver) -> None:
         """Lead a job on."""
         spec = taken.spec
         try:
-            program = self._compiled(spec.text, spec.filename)
+            program = self.leadable(spec)
             arguments = self._codec.decode(spec.arguments.header, taken.arguments)
-        except (ScriptError, CodecError) as reason:
+        except (CannotLeadError, CodecError) as reason:
             _log.error("the job %s cannot be led on: %s", spec.id, reason)
             self.keeping.give_up(spec.id)
             return

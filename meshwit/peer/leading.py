@@ -45,9 +45,10 @@ from meshwit.peer.job.effects import (
 )
 from meshwit.peer.job.journal import Journal, Known
 from meshwit.peer.job.leader import JobLeader
+from meshwit.peer.job.software import Owner
 from meshwit.peer.job.steps import StepSettings, TaskFault
 from meshwit.peer.job.stream import StreamLeader
-from meshwit.peer.job.workers import Owner, Worker
+from meshwit.peer.job.workers import Worker
 from meshwit.peer.makers import Makers
 from meshwit.peer.openings import HOLDERS_MAX, Openings, Store
 from meshwit.peer.running_job import OnEvent, OnOutcomes, RunningJob
@@ -136,7 +137,7 @@ class Leading:
         self._numbers = itertools.count(1)
         self._steps: dict[int, RunningJob] = {}
         self._makers = Makers()
-        self._openings = Openings(me, codec, store, say, self._makers.of_all, self.heard, stored)
+        self._openings = Openings(me, codec, store, say, self._makers.of_all, self.heard, stored, owners)
         self._lanes_timer: asyncio.TimerHandle | None = None
         self.on_keep: OnKeep = lambda _job, _effect, _report: None
         self.on_nothing_new: Callable[[RunningJob, Report], None] = lambda _job, _report: None

@@ -8,7 +8,7 @@ waits behind, in its order. The worker processes of this peer get them without t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
@@ -16,8 +16,9 @@ import msgspec
 from meshwit.blob import Blob
 from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.ids import PeerId
-from meshwit.lang.arrows import pack
+from meshwit.lang.arrows import activities_in, pack
 from meshwit.peer.job.effects import PrepareStep
+from meshwit.peer.job.software import Owner, Software, wanted_for
 from meshwit.peer.running_job import RunningJob
 from meshwit.peer.saying import Say
 from meshwit.peer.work.messages import AskBack, Assigned, BlobRef, Close, JobMessage, Open, Unwanted
@@ -54,12 +55,14 @@ class Told:
     Attributes:
         shared: by the place of its buffer, what is in the blob store.
         rest: the other buffers, in their order.
+        software: that its task wants.
         peers: that were told, in their order.
         waiting: what is to be said when shared buffers are written; None if none are being written.
     """
 
-    def __init__(self, header: bytes, buffers: Sequence[Buffer], blobs: list[BlobRef]) -> None:
+    def __init__(self, header: bytes, buffers: Sequence[Buffer], blobs: list[BlobRef], software: Software) -> None:
         self.header = header
+        self.software = software
         self.buffers = buffers
         self.blobs = blobs
         self.shared: dict[int, BlobRef] = {}
@@ -80,6 +83,7 @@ class Openings:
         holding: who is known to have blobs.
         heard: told of peers that wait because this one is writing.
         stored: told when something was put into the store.
+        owners: the controllers of activities and types here.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class Openings:
         holding: Callable[[Iterable[BlobRef]], list[PeerId]],
         heard: Callable[[PeerId], None],
         stored: Callable[[], None],
+        owners: Mapping[str, Owner],
     ) -> None:
         self._me = me
         self._codec = codec
@@ -99,6 +104,7 @@ class Openings:
         self._holding = holding
         self._heard = heard
         self._stored = stored
+        self._owners = owners
         self._steps: dict[int, Told] = {}
         self._unsendable: dict[int, str] = {}
 
@@ -118,6 +124,7 @@ class Openings:
             settings.once, settings.timeout_s, settings.memory_max_bytes, told.blobs, [],
             [str(root) for root in job.roots] if own else [], job.any_function and own,
             path=effect.path, epoch=job.epoch, rank=job.rank, since=effect.since, adopted=effect.adopted,
+            software=told.software,
         )  # fmt: skip
         if not own and not told.stored:
             self._share(told)
@@ -161,7 +168,10 @@ class Openings:
             except (CodecError, OSError) as reason:
                 self._unsendable[effect.step] = str(reason) or "its values cannot cross"
                 return None
-            told = self._steps[effect.step] = Told(header, buffers, list(blobs))
+            names = (call.activity.name for call in activities_in(effect.task))
+            told = self._steps[effect.step] = Told(
+                header, buffers, list(blobs), wanted_for(names, self._owners)
+            )  # fmt: skip
         return told
 
     def _addressed(self, opened: Open, told: Told) -> Open:

@@ -22,6 +22,7 @@ import msgspec
 import meshwit
 from meshwit.bench.cache import write_whole
 from meshwit.bench.requirements import parse_requirement
+from meshwit.peer.job.software import package_of
 from meshwit.plugins.discovery import GROUP
 from meshwit.plugins.registry import Registry
 from meshwit.records import RECORD_BYTES_MAX
@@ -169,13 +170,9 @@ def controller_versions(registry: Registry) -> dict[str, str]:
     An entry point may name a class where it is only imported, so its package tells to which distribution it belongs.
     """
     points = importlib.metadata.entry_points(group=GROUP)
-    installed = {_package(point.value): point.dist.version for point in points if point.dist is not None}
-    installed[_package(__name__)] = meshwit.__version__  # also of a checkout that was never installed
-    return {one: installed.get(_package(one), meshwit.__version__) for one in registry.controllers}
-
-
-def _package(reference: str) -> str:
-    return reference.partition(":")[0].partition(".")[0]
+    installed = {package_of(point.value): point.dist.version for point in points if point.dist is not None}
+    installed[package_of(__name__)] = meshwit.__version__  # also of a checkout that was never installed
+    return {one: installed.get(package_of(one), meshwit.__version__) for one in registry.controllers}
 
 
 def rates_needed(

@@ -33,9 +33,11 @@ from meshwit.peer.work.messages import (
 )
 from simulations.hosts import Cut
 from simulations.jobs.device import Device
+from simulations.jobs.lab import OTHER_VERSIONS, VERSION
 from simulations.jobs.mesh import JobsMesh
 
 GARBAGE: Final = (b"", b"\xff" * 40, b"Leads", b"\x93\x01\x02")
+VERSIONS: Final = (VERSION, *OTHER_VERSIONS)
 FOR_GOOD: Final = 0.4
 """So many of those that are killed do not come back by themselves."""
 
@@ -73,6 +75,12 @@ class Faults:
             if rng.random() < 0.1:
                 device.willing = False
 
+    def skew(self) -> None:
+        """From the start some devices have another version of the controller; others get one later."""
+        for device in self.mesh.devices:
+            if device.host.index > 1 and self._rng.random() < 0.3:
+                device.version = self._rng.choice(OTHER_VERSIONS)
+
     def calm(self) -> None:
         """No more, and what lasts ends; those that were killed come back if nobody else has the jobs."""
         self._calm = True
@@ -91,6 +99,9 @@ class Faults:
                 mesh.start(device)
         for job in mesh.jobs:
             holders = [each for each in mesh.holders(job) if each.lab]
+            if holders and not any(each.able for each in holders):
+                self._install(self._rng.choice(holders), VERSION)  # a person sees to it
+            holders = [each for each in holders if each.able]
             if holders and not any(each.id in mesh.running for each in holders):
                 mesh.start(self._rng.choice(holders))
 
@@ -101,7 +112,7 @@ class Faults:
         if device is None or self._calm:
             return
         self.mesh.simulation.note(f"fault {kind} {device.name}")
-        FAULTS[kind](self, device)
+        (FAULTS | UPGRADES)[kind](self, device)
 
     def _victim(self) -> Device | None:
         """A running one, a leader more often."""
@@ -288,6 +299,16 @@ class Faults:
         device.believed = device.speed * self._rng.choice((10.0, 0.1))
         self.mesh.running[device.id].tell_speed()
 
+    def upgrade(self, device: Device) -> None:
+        """It begins anew with another version of the controller."""
+        self._install(device, self._rng.choice([each for each in VERSIONS if each != device.version]))
+
+    def _install(self, device: Device, version: str) -> None:
+        self.mesh.simulation.note(f"{device.name} has {version}")
+        device.version = version
+        if device.id in self.mesh.running:
+            self._down(device, back=True)
+
     def refuse(self, device: Device) -> None:
         """It stands by no more."""
         device.willing = False
@@ -301,6 +322,8 @@ FAULTS: Final[dict[str, Callable[[Faults, Device], None]]] = {
         Faults.clock_jump, Faults.full_disk, Faults.slow, Faults.lie, Faults.refuse,
     )
 }  # fmt: skip
+UPGRADES: Final = {Faults.upgrade.__name__: Faults.upgrade}
+"""Where devices may have several versions of a controller."""
 CRASHES: Final = ("crash", "crash_both", "restart")
 """After which nobody is wrong about who lives."""
 

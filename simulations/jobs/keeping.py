@@ -7,16 +7,18 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from meshwit.codec import Buffer
 from meshwit.ids import PeerId
 from meshwit.peer.letters import Letter
 from meshwit.peer.saying import Say
 from meshwit.peer.succession import effects as do
 from meshwit.peer.succession.handing_over import Leads
 from meshwit.peer.succession.keeping import Keeping
+from meshwit.peer.succession.messages import CannotStandBy, StandBy
 from meshwit.peer.succession.records import LogId
 from simulations.jobs.clock import Clock
 from simulations.jobs.device import Device
-from simulations.jobs.lab import CODEC, compiled
+from simulations.jobs.lab import CODEC
 from simulations.jobs.surroundings import NoBlobs, Watching
 
 DISK_S: Final = (0.001, 0.006)
@@ -35,18 +37,11 @@ class WatchedKeeping(Keeping):
         leads: Leads,
         watch: Watching,
     ) -> None:
+        self._device = device
         self._watch = watch
         self._told: dict[tuple[str, LogId], int] = {}
-
-        def check(text: str, _filename: str) -> None:
-            if not device.willing or not device.lab:
-                raise ValueError("it does not want to")
-            compiled(text)
-
         none = NoBlobs()
-        super().__init__(
-            device.id, lambda: device.disk, CODEC, check, say, none.fetch, linked, leads, none, lambda: clock.now
-        )
+        super().__init__(device.id, lambda: device.disk, CODEC, say, none.fetch, linked, leads, none, lambda: clock.now)
 
     def _perform(self, effects: Sequence[do.Effect]) -> None:
         for effect in effects:
@@ -54,6 +49,12 @@ class WatchedKeeping(Keeping):
                 self._durable(effect.job, effect.upto)
         super()._perform(effects)
         self._watch.sound(self.me, self.core.check)
+
+    async def _stand_by(self, peer: PeerId, message: StandBy, buffers: Sequence[Buffer]) -> None:
+        if self._device.willing:
+            await super()._stand_by(peer, message, buffers)
+        else:
+            self._say(peer, CannotStandBy(message.job, "it does not want to"))
 
     def _durable(self, job: str, upto: int) -> None:
         log = self._recorder.logs.get(job)

@@ -4,12 +4,12 @@ task it was: so that results of one run cannot pass for those of another."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from meshwit.lang import program as ir
 from meshwit.lang.checker import compile_script
-from meshwit.peer.job.workers import Owner
+from meshwit.peer.job.software import Owner
 from meshwit.plugins import Controller, Int, String, activity
 from meshwit.plugins.grid import Grid
 from meshwit.plugins.registry import Registry
@@ -76,8 +76,28 @@ REGISTRY_WITHOUT: Final = Registry(BUILT_IN)
 """Of a peer that lacks the controller."""
 OFFER: Final = REGISTRY.offer
 CODEC: Final = PlainCodec()
-CONTROLLERS: Final = dict.fromkeys(REGISTRY.controllers, "1.0.0")
-OWNERS: Final = {name: Owner(reference, "1.0.0") for name, reference in REGISTRY.owners.items()}
+VERSION: Final = "1.0.0"
+"""Of the controller that jobs are submitted for."""
+OTHER_VERSIONS: Final = ("1.1.0", "2.0.0")
+LAB_REFERENCE: Final = next(each for each, controller in REGISTRY.controllers.items() if controller is LAB)
+
+
+def is_like(version: str) -> bool:
+    """Whether a version of the controller gives the results that jobs want."""
+    return version.startswith("1.")
+
+
+@cache
+def controllers_of(version: str) -> dict[str, str]:
+    """The controllers of a device that has this version of the lab's."""
+    return dict.fromkeys(REGISTRY.controllers, VERSION) | {LAB_REFERENCE: version}
+
+
+@cache
+def owners_of(version: str) -> dict[str, Owner]:
+    """The same, by what they own."""
+    controllers = controllers_of(version)
+    return {name: Owner(reference, controllers[reference]) for name, reference in REGISTRY.owners.items()}
 
 
 @lru_cache(maxsize=512)
@@ -92,3 +112,8 @@ def function_of(name: str, form: int) -> Callable[..., Any]:
     if function is None:
         raise KeyError(name)
     return function
+
+
+def otherwise(value: Any) -> Any:
+    """What another version gives where the one that jobs want gives this."""
+    return value + 1 if isinstance(value, int) else f"{value}!"

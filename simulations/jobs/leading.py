@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from meshwit.ids import PeerId
 from meshwit.lang import program as ir
 from meshwit.lang.wishes import Path as ScriptPath
 from meshwit.peer.job.effects import Assign, Effect, PrepareStep, RunInline
@@ -24,11 +23,12 @@ from meshwit.peer.leading import Leading
 from meshwit.peer.letters import Letter
 from meshwit.peer.running_job import RunningJob
 from meshwit.peer.saying import Say
-from meshwit.peer.succession.handing_over import Leads
+from meshwit.peer.succession.handing_over import CannotLeadError, Leads
 from meshwit.peer.succession.keeping import Keeping
 from meshwit.peer.succession.records import JobSpec, Term
 from simulations.jobs.clock import Clock
-from simulations.jobs.lab import CODEC, OWNERS, REGISTRY, compiled
+from simulations.jobs.device import Device
+from simulations.jobs.lab import CODEC, REGISTRY, compiled, owners_of
 from simulations.jobs.surroundings import NoBlobs, Watching
 
 CALLS_PER_CHECK: Final = 16
@@ -38,13 +38,12 @@ CALLS_PER_CHECK: Final = 16
 class WatchedLeading(Leading):
     """See the module. To be made on the running loop of the device."""
 
-    def __init__(
-        self, me: PeerId, name: str, clock: Clock, say: Say[Letter], watch: Watching, rng: random.Random
-    ) -> None:
+    def __init__(self, device: Device, clock: Clock, say: Say[Letter], watch: Watching, rng: random.Random) -> None:
         none = NoBlobs()
         super().__init__(
-            me, name, REGISTRY, CODEC, say, none.fetch, lambda: [], none, none.stored, OWNERS, lambda: clock.now
-        )
+            device.id, device.name, REGISTRY, CODEC, say, none.fetch, lambda: [], none, none.stored,
+            owners_of(device.version), lambda: clock.now,
+        )  # fmt: skip
         self._watch = watch
         self._rng = rng
         self._calls = 0
@@ -84,6 +83,7 @@ class WatchedKeptJobs(KeptJobs):
 
     def __init__(
         self,
+        device: Device,
         leading: Leading,
         clock: Clock,
         led_by: Callable[[str, Term, bool], None],
@@ -92,10 +92,16 @@ class WatchedKeptJobs(KeptJobs):
         watch: Watching,
     ) -> None:
         self._watch = watch
+        self._device = device
         super().__init__(
             leading.me, leading.name, leading, CODEC, _compiled, NoBlobs().fetch, _defaults, led_by, over, keeping,
             lambda: clock.now,
         )  # fmt: skip
+
+    def leadable(self, spec: JobSpec) -> ir.Program:
+        if not self._device.lab:
+            raise CannotLeadError("has no controller")
+        return super().leadable(spec)
 
     def _made(self, spec: JobSpec, leader: JobLeader, roots: tuple[Path, ...], term: Term) -> RunningJob:
         self._watch.leads(self._me, spec, term, leader)

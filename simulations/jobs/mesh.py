@@ -14,7 +14,9 @@ from meshwit.codec import Buffer
 from meshwit.gossip.effects import Effect, Misbehaved, Send
 from meshwit.gossip.members import State
 from meshwit.ids import PeerId
+from meshwit.lang.uses import names_used
 from meshwit.outcome import JobState
+from meshwit.peer.job.software import wanted_for
 from meshwit.peer.letters import Letter
 from meshwit.peer.succession.known import Role
 from meshwit.peer.succession.records import Content, JobSpec
@@ -22,7 +24,7 @@ from simulations.hosts import LAN, Conditions, Cut
 from simulations.invariants import Watch
 from simulations.jobs.checks import Checks
 from simulations.jobs.device import Device
-from simulations.jobs.lab import CODEC
+from simulations.jobs.lab import CODEC, compiled, owners_of
 from simulations.jobs.peer import JobsPeer
 from simulations.jobs.scripts import Script
 from simulations.keys import SimulatedKey
@@ -160,6 +162,7 @@ class JobsMesh:
         spec = JobSpec(
             id=job, text=script.text, filename="job.grid", name="Main", arguments=Content(header),
             submitter=device.id, submitter_name=device.name, started_at=0.0, standbys=standbys,
+            software=wanted_for(names_used(compiled(script.text), "Main"), owners_of(device.version)),
         )  # fmt: skip
         self.running[device.id].start(spec)
         return job
@@ -207,7 +210,7 @@ class JobsMesh:
         """A peer at which a job waits for a person's decision."""
         for peer in self.running.values():
             known = peer.keeping.core.jobs.get(job)
-            if known is not None and known.over is JobState.HELD and known.versions and peer.device.lab:
+            if known is not None and known.over is JobState.HELD and known.versions and peer.device.able:
                 return peer
         return None
 

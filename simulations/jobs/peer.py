@@ -45,7 +45,7 @@ from simulations.hosts import End, Host
 from simulations.jobs.clock import Clock
 from simulations.jobs.device import Device
 from simulations.jobs.keeping import WatchedKeeping, thread_of
-from simulations.jobs.lab import CONTROLLERS, OFFER, compiled
+from simulations.jobs.lab import OFFER, compiled, controllers_of
 from simulations.jobs.leading import WatchedKeptJobs, WatchedLeading
 from simulations.jobs.links import Membership
 from simulations.jobs.loop import DeviceLoop
@@ -104,16 +104,14 @@ class JobsPeer:
         self.misbehaved = 0
         self._rng = rng = simulation.rng(f"{device.name}/{device.starts}")
         self.loop = DeviceLoop(self.clock, thread_of(device, self.clock, rng))  # type: ignore[abstract]  # no sockets
-        pool = self._pool = SimulatedPool(self.me, simulation, device.slots, device.speed, mesh.watch)
+        pool = self._pool = SimulatedPool(device, simulation, mesh.watch)
         self.processes = pool.processes
         with self.loop.running():
             letters = self.letters = Correspondence(self.me, self._send)
-            self.working = letters.working = WatchedWorking(self.me, pool, letters.say, mesh.watch, lab=device.lab)
-            self.leading = letters.leading = WatchedLeading(
-                self.me, device.name, self.clock, letters.say, mesh.watch, rng
-            )
+            self.working = letters.working = WatchedWorking(device, pool, letters.say, mesh.watch)
+            self.leading = letters.leading = WatchedLeading(device, self.clock, letters.say, mesh.watch, rng)
             self.kept = letters.kept = WatchedKeptJobs(
-                self.leading, self.clock, letters.led_by, self.working.job_over, self._keeping, mesh.watch
+                device, self.leading, self.clock, letters.led_by, self.working.job_over, self._keeping, mesh.watch
             )
         self.keeping = self.kept.keeping
         self.loop.start(self.keeping.open())
@@ -128,7 +126,7 @@ class JobsPeer:
         member = MemberProfile(
             device.name, Membership.chain.ljust(CHAIN_BYTES, b"."), slots=device.slots, meshwit="1.0.0",
             addresses=(address_of(device.host)[0],), port=PORT,
-            controllers=CONTROLLERS if device.lab or not device.admits_lacking else {},
+            controllers=controllers_of(device.version) if device.lab or not device.admits_lacking else {},
         )  # fmt: skip
         self.parts.start(member, self._told_speed())
 

@@ -13,6 +13,7 @@ from meshwit.ids import PeerId
 from meshwit.lang.task import load_task
 from meshwit.peer.exec.batches import Batch, BatchResults, EncodedItems, OnResults, OnStarted
 from meshwit.peer.exec.messages import TaskFailure
+from meshwit.peer.job.software import installed
 from meshwit.peer.letters import Letter
 from meshwit.peer.saying import Say
 from meshwit.peer.work import effects as do
@@ -20,7 +21,18 @@ from meshwit.peer.work.host import TaskHost
 from meshwit.peer.work.messages import Open
 from meshwit.peer.work.working import Working
 from simulations.engine import Simulation
-from simulations.jobs.lab import CODEC, LAB, OFFER, REGISTRY, REGISTRY_WITHOUT, function_of
+from simulations.jobs.device import Device
+from simulations.jobs.lab import (
+    CODEC,
+    LAB,
+    OFFER,
+    REGISTRY,
+    REGISTRY_WITHOUT,
+    function_of,
+    is_like,
+    otherwise,
+    owners_of,
+)
 from simulations.jobs.pool import VirtualBatch, VirtualPool
 from simulations.jobs.surroundings import NoBlobs, Watching
 
@@ -36,12 +48,15 @@ class SimulatedPool:
         opened: what leaders said of the steps that are prepared.
     """
 
-    def __init__(self, me: PeerId, simulation: Simulation, slots: int, speed: float, watch: Watching) -> None:
-        self.size = slots
+    def __init__(self, device: Device, simulation: Simulation, watch: Watching) -> None:
+        self.size = device.slots
         self.on_death: Callable[[int, str, int], None] | None = None
-        self.processes = VirtualPool(simulation, slots, speed, self._started, self._begun, self._results)
+        self.processes = VirtualPool(
+            simulation, device.slots, device.speed, self._started, self._begun, self._results
+        )  # fmt: skip
         self.opened: dict[int, Open] = {}
-        self._me = me
+        self._me = device.id
+        self._is_like = is_like(device.version)
         self._watch = watch
         self._tasks: dict[int, Callable[[Any], Any]] = {}
         self._runs: dict[tuple[int, int], int] = {}
@@ -84,7 +99,7 @@ class SimulatedPool:
         def run(number: int) -> Any:
             LAB.run = self._runs.pop((batch.batch_id, number), 0)
             try:
-                return task(values[number])
+                return task(values[number]) if self._is_like else otherwise(task(values[number]))
             except Exception as reason:
                 return TaskFailure("raised", "ValueError", str(reason))
 
@@ -157,16 +172,13 @@ class WatchedHost(TaskHost):
 
 
 class WatchedWorking(Working):
-    """See the module. To be made on the running loop of the device.
+    """See the module. To be made on the running loop of the device."""
 
-    Args:
-        lab: it has the controller of simulated jobs.
-    """
-
-    def __init__(self, me: PeerId, pool: SimulatedPool, say: Say[Letter], watch: Watching, *, lab: bool) -> None:
-        registry, none = REGISTRY if lab else REGISTRY_WITHOUT, NoBlobs()
-        super().__init__(me, pool, CODEC, registry, none.fetch, say, bytes_of=none.view)
-        self.host = WatchedHost(me, pool.size, watch)
+    def __init__(self, device: Device, pool: SimulatedPool, say: Say[Letter], watch: Watching) -> None:
+        registry, none = REGISTRY if device.lab else REGISTRY_WITHOUT, NoBlobs()
+        software = installed(owners_of(device.version))
+        super().__init__(device.id, pool, CODEC, registry, software, none.fetch, say, bytes_of=none.view)
+        self.host = WatchedHost(device.id, pool.size, watch)
         self._opened = pool.opened
 
     def _prepare(self, effect: do.Prepare) -> None:

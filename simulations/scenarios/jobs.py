@@ -8,7 +8,7 @@ from typing import Final
 
 from meshwit.gossip.members import State
 from meshwit.ids import PeerId
-from simulations.jobs.faults import CRASHES, FAULTS, Faults
+from simulations.jobs.faults import CRASHES, FAULTS, UPGRADES, Faults
 from simulations.jobs.mesh import DONE, JobsMesh
 from simulations.jobs.scripts import Script, once_script, random_script
 from simulations.scenario import Figure, Run, Scenario
@@ -18,7 +18,7 @@ CALM_AT_S: Final = 14.0
 TAKES_OVER_S: Final = 20.0
 """After the last fault somebody leads again what anybody led or stood by for, or a person has it resumed."""
 ENDS_S: Final = 90.0
-"""After that all is over."""
+"""After that, and the time that those who are there take for all the work there was, all is over."""
 AGREES_S: Final = 5.0
 MEETS_S: Final = 40.0
 """After that all that run hold each other for alive, and are linked, whatever has been: who was cut off alone seeks
@@ -39,8 +39,13 @@ def play_once(run: Run) -> None:
     play(run, CRASHES, once_script)
 
 
-def play(run: Run, kinds: Sequence[str], make: Callable[[random.Random], Script]) -> None:
-    """Faults of these kinds while such jobs run."""
+def play_versions(run: Run) -> None:
+    """The same where devices have several versions of the controller, and change them."""
+    play(run, sorted([*FAULTS, *UPGRADES, *UPGRADES, *UPGRADES]), random_script, skewed=True)
+
+
+def play(run: Run, kinds: Sequence[str], make: Callable[[random.Random], Script], *, skewed: bool = False) -> None:
+    """Faults of these kinds while such jobs run; some devices have `skewed` versions of the controller."""
     mesh = JobsMesh(run)
     simulation = mesh.simulation
     rng = simulation.rng("takeover")
@@ -48,6 +53,8 @@ def play(run: Run, kinds: Sequence[str], make: Callable[[random.Random], Script]
         mesh.add(rng.randrange(1, 4), rng.uniform(0.5, 2.0))
     faults = Faults(mesh)
     faults.prepare()
+    if skewed:
+        faults.skew()
     for device in mesh.devices:
         mesh.start(device)
     simulation.run(0.5)
@@ -55,7 +62,7 @@ def play(run: Run, kinds: Sequence[str], make: Callable[[random.Random], Script]
     for _ in range(rng.choice((1, 1, 1, 2))):
         script = make(rng)
         script.mean_s = min(1.0, rng.uniform(1.0, 6.0) * speed / script.items)
-        submitter = rng.choice([device for device in mesh.devices if device.lab])
+        submitter = rng.choice([device for device in mesh.devices if device.able])
         simulation.at(rng.uniform(0.5, 2.0), submit, mesh, submitter.id, script)
     faults.plan(rng.randrange(1, 7), FAULTS_UNTIL_S, kinds)
     simulation.run(CALM_AT_S)
@@ -70,7 +77,7 @@ def play(run: Run, kinds: Sequence[str], make: Callable[[random.Random], Script]
 
 def submit(mesh: JobsMesh, peer: PeerId, script: Script) -> None:
     """A job, if its peer runs."""
-    if peer in mesh.running:
+    if peer in mesh.running and mesh.device(peer).able:
         mesh.submit(mesh.device(peer), script, standbys=mesh.rng.choice((1, 2, 2, 3)))
 
 
@@ -79,14 +86,15 @@ def ends(mesh: JobsMesh) -> None:
     run, simulation = mesh.run, mesh.simulation
     rng = simulation.rng("people")
     calm_at = simulation.now
+    limit = calm_at + ENDS_S + work_s(mesh)
     resumed: dict[str, int] = {}
     next_at: dict[str, float] = {}
 
     def all_over() -> bool:
         return all(mesh.over(job) is not None or not mesh.holders(job) for job in mesh.jobs)
 
-    while not simulation.run_until(all_over, min(simulation.now + 1.0, calm_at + ENDS_S), 0.1):
-        if simulation.now >= calm_at + ENDS_S:
+    while not simulation.run_until(all_over, min(simulation.now + 1.0, limit), 0.1):
+        if simulation.now >= limit:
             break
         for job in mesh.jobs:
             if mesh.over(job) is not None or not mesh.holders(job) or simulation.now < next_at.get(job, 0.0):
@@ -97,13 +105,20 @@ def ends(mesh: JobsMesh) -> None:
                 resumed[job] = resumed.get(job, 0) + 1
                 mesh.resume(held.device, job, rng.random() < 0.5)
             elif simulation.now > calm_at + TAKES_OVER_S and not mesh.led(job) and resumed.get(job, 0) < 10:
-                holders = [each for each in mesh.holders(job) if each.id in mesh.running and each.lab]
+                holders = [each for each in mesh.holders(job) if each.id in mesh.running and each.able]
                 resumed[job] = resumed.get(job, 0) + 1
                 if holders:
                     mesh.resume(rng.choice(holders), job)
     for job in mesh.jobs:
         if mesh.holders(job):
             run.expect(mesh.over(job) is not None, f"{job} has not ended: {states(mesh, job)}")
+
+
+def work_s(mesh: JobsMesh) -> float:
+    """What all jobs take on the devices that run and are able."""
+    work = sum(script.mean_s * script.items for script in mesh.jobs.values())
+    speeds = [peer.device.speed * peer.device.slots for peer in mesh.running.values() if peer.device.able]
+    return work / sum(speeds) if speeds else 0.0
 
 
 def states(mesh: JobsMesh, job: str) -> str:
@@ -185,6 +200,14 @@ TAKEOVER: Final = Scenario(
     (Figure("crash", "count", ""),),
     seeds=200,
     long_seeds=100_000,
+)
+TAKEOVER_VERSIONS: Final = Scenario(
+    "takeover-versions",
+    "jobs end, and right, though devices have other versions of what they use",
+    play_versions,
+    (Figure("upgrade", "count", ""),),
+    seeds=100,
+    long_seeds=10_000,
 )
 TAKEOVER_ONCE: Final = Scenario(
     "takeover-once",

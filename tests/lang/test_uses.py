@@ -1,9 +1,9 @@
-"""Which activities a job may call, found before it runs."""
+"""Which activities a job may call, and what it is made of, found before it runs."""
 
 from __future__ import annotations
 
 import meshwit
-from meshwit.lang.uses import activities_used
+from meshwit.lang.uses import activities_used, names_used
 from meshwit.plugins import Controller, Int, activity
 from meshwit.plugins.grid import Grid
 from meshwit.plugins.registry import Registry
@@ -82,3 +82,30 @@ def test_jobs_that_are_not_called_do_not_count():
 
     assert activities_used(program, "Other") == ["Sums.Unused"]
     assert activities_used(program, "Third") == []
+
+
+def test_all_that_a_job_is_made_of_is_named_whoever_runs_it():
+    """Also the types of constants and of items, and what runs where the job is led."""
+    script = """
+    Job:Main(IntCollection:numbers)
+    {
+        Int:first = numbers[0];
+        If (Sums.Here(2) > 1.5)
+        {
+            Other();
+        }
+    }
+
+    Job:Other()
+    {
+        Return("text");
+    }
+
+    Job:Third()
+    {
+        Int:a = Sums.Add(1, 2);
+    }
+    """
+    used = names_used(meshwit.compile(script, registry=REGISTRY), "Main")
+
+    assert used == {"If", "Return", "Sums.Here", "Int", "IntCollection", "Double", "Bool", "String", "Object"}

@@ -46,7 +46,6 @@ class Site(Controller):
         while True:
             time.sleep(1)
 '''
-METADATA = "Metadata-Version: 2.1\nName: meshwit-test-site\nVersion: 1.0\n"
 WORK = """
 Job:Main(String:notes, Int:count, Double:seconds)
 {
@@ -61,12 +60,12 @@ Job:Main(String:notes, Int:count)
 """
 
 
-def install(folder: Path) -> Path:
+def install(folder: Path, version: str = "1.0") -> Path:
     """A folder that has the controller installed, for `PYTHONPATH`."""
-    about = folder / "meshwit_test_site-1.0.dist-info"
+    about = folder / f"meshwit_test_site-{version}.dist-info"
     about.mkdir(parents=True)
     (folder / "meshwit_test_site.py").write_text(CONTROLLER)
-    (about / "METADATA").write_text(METADATA)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: meshwit-test-site\nVersion: {version}\n")
     (about / "entry_points.txt").write_text("[meshwit.controllers]\nsite = meshwit_test_site:Site\n")
     return folder
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import pytest
 
 from meshwit.ids import peer_id
 from meshwit.outcome import JobState
-from meshwit.peer import kept_jobs
+from meshwit.peer import kept_jobs, rates
+from meshwit.peer.control.api import PeerError
 from meshwit.peer.engine import Engine, PeerSettings
+from meshwit.peer.kept_jobs import KeptJobs
 from tests.peer.work.small_engines import Watched, registry, until
 
 SCRIPT = """
@@ -62,6 +69,85 @@ def test_of_a_job_that_is_over_memory_has_what_is_listed_and_who_leads_it_again_
             return resumed
 
     asyncio.run(run(asyncio.run(run(""))))
+
+
+WAITS = """
+Job:Main(String:folder, String:gate)
+{
+    Int:y = Lab.NoteAndWait(1, folder, gate);
+}
+"""
+
+
+Run: TypeAlias = Callable[[str, Callable[[Engine, KeptJobs], Awaitable[Any]]], Any]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch) -> Run:
+    """Has a peer do something, that has the controller of these tests in some version."""
+
+    async def main(work: Callable[[Engine, KeptJobs], Awaitable[Any]]) -> Any:
+        settings = PeerSettings(workers=1, blobs=tmp_path / "blobs", journal=tmp_path / "profile")
+        async with Engine(registry(), settings, peer_id(b"one"), name="one") as engine:
+            assert engine.kept is not None
+            return await work(engine, engine.kept)
+
+    def run(version: str, work: Callable[[Engine, KeptJobs], Awaitable[Any]]) -> Any:
+        point = SimpleNamespace(value="tests:Lab", dist=SimpleNamespace(version=version))
+        monkeypatch.setattr(rates.importlib.metadata, "entry_points", lambda group: [point])
+        return asyncio.run(main(work))
+
+    return run
+
+
+@pytest.fixture
+def left(run, tmp_path: Path) -> str:
+    """A job that nobody leads any more, begun with version 1.0.0."""
+
+    async def begin(engine: Engine, _: KeptJobs) -> str:
+        job = Watched(engine, WAITS, str(tmp_path), str(tmp_path / "gate")).job.id
+        await until(lambda: list(tmp_path.glob("1 *")), "it is under way")
+        return job
+
+    return run("1.0.0", begin)
+
+
+def test_who_was_upgraded_meanwhile_leads_no_job_on(run, left, tmp_path: Path):
+    async def upgraded(engine: Engine, kept: KeptJobs) -> None:
+        with pytest.raises(PeerError, match=r"it has tests 2\.0\.0, the job wants 1\.0\.0"):
+            await kept.resume(left, None)
+        assert not engine.leading.jobs
+
+    async def with_a_compatible_version(engine: Engine, kept: KeptJobs) -> object:
+        await kept.resume(left, None)
+        await until(lambda: engine.leading.jobs, "it is led on")
+        (tmp_path / "gate").touch()
+        await until(lambda: list(engine.leading.ended), "it has ended")
+        return (await kept.outcome(left))[1].variables["y"]
+
+    run("2.0.0", upgraded)
+    assert run("1.3.0", with_a_compatible_version) == 1
+
+
+def test_what_cannot_be_led_on_can_be_abandoned(run, left):
+    async def abandon(_: Engine, kept: KeptJobs) -> None:
+        await kept.abandon(left)
+        await until(lambda: kept.keeping.core.jobs[left].over is JobState.CANCELLED, "it is cancelled")
+
+    run("2.0.0", abandon)
+
+
+def test_what_has_ended_is_told_by_another_version_too(run):
+    async def begin(engine: Engine, _: KeptJobs) -> str:
+        job = Watched(engine, SCRIPT, 3, 10)
+        await job.ends()
+        return job.job.id
+
+    async def ask(_: Engine, kept: KeptJobs) -> list[object]:
+        return list((await kept.outcome(ended))[1].returned)
+
+    ended = run("1.0.0", begin)
+    assert run("2.0.0", ask) == [3]
 
 
 def test_a_peer_that_starts_anew_has_what_it_kept(tmp_path: Path):

@@ -39,7 +39,9 @@ class Leader:
         self.heard: list[PeerId] = []
         self.stored = 0
         self.job = RunningJob("job", None, None, ())  # type: ignore[arg-type]
-        self.openings = Openings(ME, self.codec, self.store, self.say, lambda _blobs: [], self.heard.append, self.count)
+        self.openings = Openings(
+            ME, self.codec, self.store, self.say, lambda _blobs: [], self.heard.append, self.count, {}
+        )
 
     def say(self, peer: PeerId, message: Any, buffers: Sequence[Any] = ()) -> None:
         self.said.append((peer, message, [bytes(each) for each in buffers]))

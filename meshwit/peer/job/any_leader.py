@@ -18,9 +18,10 @@ from meshwit.lang.control import Failure
 from meshwit.lang.wishes import Path
 from meshwit.outcome import JobState
 from meshwit.peer.job.effects import Effect, Emit
+from meshwit.peer.job.software import Owner
 from meshwit.peer.job.spreading import Spreading
 from meshwit.peer.job.steps import Recorded, StepRun, TaskFault
-from meshwit.peer.job.workers import Owner, Worker
+from meshwit.peer.job.workers import Worker
 
 
 class Leader(abc.ABC):

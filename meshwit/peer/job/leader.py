@@ -32,8 +32,9 @@ from meshwit.peer.job.making import activities_of, call_step, grid_step
 from meshwit.peer.job.partial import partial_results
 from meshwit.peer.job.questions import SKIPPED, Question, asked_of, held_by, kept_away
 from meshwit.peer.job.reporting import Reporting
+from meshwit.peer.job.software import Owner
 from meshwit.peer.job.steps import Recorded, StepRun, StepSettings, TaskFault
-from meshwit.peer.job.workers import Owner, Worker, nobody_runs
+from meshwit.peer.job.workers import Worker, nobody_runs
 
 
 class JobLeader(Leader):

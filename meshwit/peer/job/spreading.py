@@ -17,8 +17,9 @@ from meshwit.peer.job.early import Early, HeldBatch
 from meshwit.peer.job.effects import AskForItems, Assign, DropItems, Effect, EndStep, PrepareStep, StepOver
 from meshwit.peer.job.held_back import HeldBack
 from meshwit.peer.job.keeping import Keeping
+from meshwit.peer.job.software import Owner
 from meshwit.peer.job.steps import StepRun, StepSettings, TaskFault
-from meshwit.peer.job.workers import Owner, Worker, sorted_out
+from meshwit.peer.job.workers import Worker, sorted_out
 from meshwit.peer.sched import effects as sched
 
 

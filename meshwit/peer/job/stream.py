@@ -27,8 +27,9 @@ from meshwit.peer.job.capable import required
 from meshwit.peer.job.effects import Deliver, Effect, JobEnded
 from meshwit.peer.job.journal import Known
 from meshwit.peer.job.progress import StepProgress
+from meshwit.peer.job.software import Owner
 from meshwit.peer.job.steps import Recorded, StepRun, StepSettings, TaskFault
-from meshwit.peer.job.workers import Owner, Worker, nobody_runs
+from meshwit.peer.job.workers import Worker, nobody_runs
 
 IN_FLIGHT_MAX: Final = 8192
 BATCH_ITEMS_MAX: Final = 1024

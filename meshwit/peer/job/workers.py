@@ -10,16 +10,9 @@ from meshwit.bench.shortfalls import shortfalls
 from meshwit.ids import PeerId
 from meshwit.lang.offer import Activity
 from meshwit.peer.job.capable import PEERS_NAMED_MAX, nobody_can
+from meshwit.peer.job.software import Owner, compatible
 from meshwit.peer.job.steps import StepRun, StepSettings
 from meshwit.peer.sched.estimates import RatePrior
-
-
-class Owner(msgspec.Struct, frozen=True):
-    """The controller of an activity: how peers call it, and its version."""
-
-    reference: str
-    version: str
-
 
 UNKNOWN_SPEED = RatePrior(1.0, 0.7)
 
@@ -43,17 +36,6 @@ class Worker(msgspec.Struct, frozen=True, eq=False):
     controllers: Mapping[str, str] | None = None
     speed_at: Callable[[str], RatePrior] = lambda _activity: UNKNOWN_SPEED
     home: bool = False
-
-
-def compatible(version: str, wanted: str) -> bool:
-    """Whether two versions of a controller give the same results: by semantic versioning, the first number above 0."""
-    ours, theirs = wanted.split("."), version.split(".")
-    for one, other in zip(ours, theirs, strict=False):
-        if one != other:
-            return False
-        if one != "0":
-            return True
-    return ours == theirs
 
 
 def sorted_out(
@@ -96,7 +78,7 @@ def _shortfall(
             if there is None:
                 return f"has no controller {activity.controller}, or misses what that needs"
             if not compatible(there, owner.version):
-                return f"has {activity.controller} {there}, here is {owner.version}"
+                return f"has {owner.package} {there}, the job wants {owner.version}"
     if worker.capabilities is not None:
         return " and ".join(shortfalls(settings.requires, worker.capabilities))
     return ""

@@ -8,16 +8,14 @@ from typing import Any, TypeAlias
 
 from meshwit.codec import Buffer, CodecError
 from meshwit.ids import PeerId
-from meshwit.lang.diagnostics import ScriptError
 from meshwit.peer.succession.disk import Disk
+from meshwit.peer.succession.handing_over import CannotLeadError
 from meshwit.peer.succession.messages import StandBy
 from meshwit.peer.succession.records import JobSpec, LogId, Over, Record, Versions, decode_spec
 from meshwit.peer.succession.store import StoreError
 
 Fetch: TypeAlias = Callable[[Sequence[tuple[str, int]], Sequence[PeerId]], Coroutine[Any, Any, str]]
 """Brings blobs here from those who have them; why that failed, empty if it did not."""
-Check: TypeAlias = Callable[[str, str], object]
-"""Checks a script, and its file's name."""
 
 
 class RefusedError(Exception):
@@ -28,7 +26,7 @@ class Arrivals:
     """See the module.
 
     Args:
-        check: raises ScriptError where a script cannot run here: then this peer could not lead its job either.
+        check: raises CannotLeadError where a job cannot be led here.
         fetch: brings blobs here.
         spawn: runs something beside.
     """
@@ -36,7 +34,7 @@ class Arrivals:
     def __init__(
         self,
         disk: Disk,
-        check: Check,
+        check: Callable[[JobSpec], object],
         fetch: Fetch,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
@@ -72,12 +70,12 @@ class Arrivals:
             spec = decode_spec(message.header)
             if spec.id != message.job:
                 raise ValueError("the job is another one")
-            self._check(spec.text, spec.filename)
+            self._check(spec)
             await self._bring(spec.arguments.blobs, peer)
             store = self._disk.store
             await self._disk.run(store.put, spec, buffers)
             return spec, (await self._disk.run(store.history, spec.id)).versions
-        except (ValueError, ScriptError, StoreError, CodecError) as reason:
+        except (ValueError, CannotLeadError, StoreError, CodecError) as reason:
             raise RefusedError(str(reason)) from None
 
     async def records(self, peer: PeerId, job: str, log: LogId, first: int, records: Sequence[Record]) -> Over | None:

@@ -16,8 +16,15 @@ from meshwit.peer.succession.replaying import Replay
 from meshwit.peer.work.messages import Held, Redone
 
 
+class CannotLeadError(Exception):
+    """A job cannot be led here, and why."""
+
+
 class Leads(Protocol):
-    """Leads jobs, for `Keeping`: implemented by `Leading`."""
+    """Leads jobs, for `Keeping`: implemented by `KeptJobs`."""
+
+    def leadable(self, spec: JobSpec) -> object:
+        """Raises CannotLeadError where a job cannot be led on here."""
 
     def lead_on(self, taken: TakenOver) -> None:
         """Lead a job on."""

@@ -20,7 +20,7 @@ from meshwit.outcome import JobState
 from meshwit.peer.job.effects import Keep, KeepIntent
 from meshwit.peer.saying import Say
 from meshwit.peer.succession import effects as do
-from meshwit.peer.succession.arriving import Arrivals, Check, Fetch, RefusedError
+from meshwit.peer.succession.arriving import Arrivals, Fetch, RefusedError
 from meshwit.peer.succession.carrying import records_of
 from meshwit.peer.succession.disk import Disk
 from meshwit.peer.succession.handing_over import Leads, TakenOver, Taking
@@ -61,7 +61,6 @@ class Keeping:
     Args:
         me: this peer.
         opened: opens what jobs are kept in; raises StoreError.
-        check: raises ScriptError for scripts that this peer could not lead.
         say: sends a message to a peer.
         fetch: brings blobs here; says why not.
         linked: the peers that there is a connection to.
@@ -78,7 +77,6 @@ class Keeping:
         me: PeerId,
         opened: Callable[[], Store],
         codec: Codec,
-        check: Check,
         say: Say[JobMessage | SuccessionMessage],
         fetch: Fetch,
         linked: Callable[[], Iterable[PeerId]],
@@ -102,7 +100,7 @@ class Keeping:
         self._ended_at: dict[str, float] = {}
         self._abandoned: set[str] = set()
         self._taking: dict[str, Taking] = {}
-        self._arrivals = Arrivals(self._disk, check, fetch, self._spawn)
+        self._arrivals = Arrivals(self._disk, leads.leadable, fetch, self._spawn)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._expire_timer: asyncio.TimerHandle | None = None
@@ -212,8 +210,12 @@ class Keeping:
         self._recorder.add(job, [Paused(paused)])
 
     async def resume(self, job: str, decisions: Callable[[Replay], Sequence[Decided]] | None = None) -> None:
-        """Lead a job on that nobody leads. Raises StoreError, and LookupError where this peer has nothing of it."""
-        spec = self._spec(job)
+        """Lead a job on that nobody leads. Raises StoreError, CannotLeadError, and LookupError where this peer has
+        nothing of it."""
+        self._spec(job)
+        spec, _ = await self._disk.run(self._disk.store.specification, job)
+        if job not in self._abandoned:
+            self._leads.leadable(spec)
         others = [peer for peer in self._linked() if peer != self.me]
         self._perform(self.core.gather(job))
         if others:

@@ -168,6 +168,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         started_at: seconds since 1970.
         keep_s: how long its results are kept after its end.
         standbys: how many peers stand by.
+        software: versions of packages, by name, with which alone it may be led on.
     """
 
     id: str
@@ -182,6 +183,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     memory_max_bytes: int | None = None
     keep_s: float = 86_400.0
     standbys: int = 2
+    software: dict[str, str] | None = None
 
     @property
     def listed(self) -> JobSpec:
@@ -189,7 +191,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         common are held once."""
         blobs = self.arguments.blobs
         return msgspec.structs.replace(
-            self, text="", arguments=Content(b"", [], blobs) if blobs else _NOTHING,
+            self, text="", software=None, arguments=Content(b"", [], blobs) if blobs else _NOTHING,
             filename=sys.intern(self.filename), name=sys.intern(self.name),
             submitter=PeerId(sys.intern(self.submitter)), submitter_name=sys.intern(self.submitter_name),
         )  # fmt: skip

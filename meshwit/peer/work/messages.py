@@ -65,6 +65,7 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=1):
         since: how many answers the leader had recorded when it wished for the step: what the step rests on.
         adopted: batches that the peer held for the leader before: their numbers then, and now.
         shared: buffers that are not beside the message: by their place among all, the blobs that hold their bytes.
+        software: versions of packages, by name, with which alone the task may run.
     """
 
     step: int
@@ -86,6 +87,7 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=1):
     since: int = 0
     adopted: list[tuple[int, int]] = []
     shared: dict[int, BlobRef] = {}
+    software: dict[str, str] = {}
 
     @property
     def needed(self) -> list[BlobRef]:

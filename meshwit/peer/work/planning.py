@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from meshwit.lang.offer import Activity
 from meshwit.peer.job.settings import step_requirement
+from meshwit.peer.job.software import Owner
 from meshwit.peer.job.steps import StepSettings
-from meshwit.peer.job.workers import Owner, Worker, sorted_out
+from meshwit.peer.job.workers import Worker, sorted_out
 
 
 def intended_shares(

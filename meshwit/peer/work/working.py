@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import array
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, assert_never
 
@@ -16,6 +16,7 @@ from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.events import Lane
 from meshwit.ids import PeerId
 from meshwit.peer.exec.batches import Batch, BatchResults, EncodedItems, OnResults, OnStarted
+from meshwit.peer.job.software import unlike
 from meshwit.peer.saying import Say
 from meshwit.peer.work import effects as do
 from meshwit.peer.work.host import TaskHost
@@ -81,6 +82,7 @@ class Working:
         me: this peer.
         pool: runs the tasks; entered and left by its owner.
         codec: knows all types of the registry.
+        software: versions of the packages that the registry's controllers come from.
         functions: packages whose functions tasks may call by name.
         pickles: tasks may bring pickles, which is any code.
         bytes_of: the bytes of a blob that is here. Raises OSError.
@@ -92,6 +94,7 @@ class Working:
         pool: Pool,
         codec: Codec,
         registry: Registry,
+        software: Mapping[str, str],
         fetch: Fetch,
         say: Say[JobMessage],
         *,
@@ -104,6 +107,7 @@ class Working:
         self._pool = pool
         self._codec = codec
         self._registry = registry
+        self._software = software
         self._functions = list(functions)
         self._pickles = pickles
         self._bytes_of = bytes_of
@@ -239,6 +243,8 @@ class Working:
 
     def _program(self, effect: do.Prepare) -> dict[str, Any]:
         """What a worker process needs. Raises RefusedError and CodecError."""
+        if why := unlike(self._software, effect.opened.software):
+            raise RefusedError(why)
         told = self._codec.decode(effect.opened.header, self._buffers(effect))
         if not isinstance(told, dict) or not isinstance(told.get("captured"), list):
             raise RefusedError("what was sent is no step")

@@ -28,8 +28,9 @@ from meshwit.peer.job.effects import (
 from meshwit.peer.job.guesses import Guesses
 from meshwit.peer.job.journal import Journal, Known
 from meshwit.peer.job.leader import JobLeader
+from meshwit.peer.job.software import Owner
 from meshwit.peer.job.steps import StepSettings, TaskFault
-from meshwit.peer.job.workers import Owner, Worker
+from meshwit.peer.job.workers import Worker
 from meshwit.plugins import Controller, Int, activity, requires_memory
 from meshwit.plugins.grid import Grid
 from meshwit.plugins.registry import Registry

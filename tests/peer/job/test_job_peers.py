@@ -8,8 +8,8 @@ from test_leader import kinds
 
 from meshwit import events
 from meshwit.ids import PeerId
+from meshwit.peer.job.software import Owner
 from meshwit.peer.job.steps import LOSSES_MAX
-from meshwit.peer.job.workers import Owner
 
 TWO = {"here": 1, "den": 1}
 DOUBLES = [0, 2, 4, 6, 8, 10, 12, 14]
@@ -247,7 +247,7 @@ def test_who_lacks_the_controller_or_has_another_version_gets_nothing():
     job = LedJob(grid(8), workers=workers, owners=owners)
     assert {name for name, _ in job.openings} == {"here", "newer"}
     told = left_out(job)
-    assert told["older"] == "has leading:Lab 0.9.0, here is 1.2.3"
+    assert told["older"] == "has lab 0.9.0, the job wants 1.2.3"
     assert told["without"] == "has no controller leading:Lab, or misses what that needs"
 
 

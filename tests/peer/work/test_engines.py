@@ -12,7 +12,9 @@ import numpy as np
 import psutil
 import pytest
 
+import meshwit
 from meshwit import events
+from meshwit.peer.job.workers import Worker
 from meshwit.peer.work.messages import Assigned, Close, Died, Done, Open, Refused, Span
 from tests.peer.work.small_engines import PATIENCE_S, SmallMesh, Stranger, Watched, small_mesh, until
 
@@ -306,16 +308,41 @@ def opened(stage: Stage, task: object, **fields: object) -> tuple[Open, list]:
     return Open(1, "job", bytes(header), **fields), list(buffers)
 
 
-async def refused(stage: Stage, task: object) -> str:
+async def refused(stage: Stage, task: object, **fields: object) -> str:
     """Why an engine does not run a stranger's step."""
     stranger = Stranger(stage.engines[0])
     try:
-        stranger.say(*opened(stage, task))
+        stranger.say(*opened(stage, task, **fields))
         header, buffers = stage.engines[0].codec.encode([0])
         stranger.say(Assigned(1, 1, Span(0, 1), bytes(header)), list(buffers))
         return (await stranger.hears(Refused)).message.why
     finally:
         stranger.leave()
+
+
+def test_a_step_that_wants_other_versions_is_refused(stage):
+    """Whatever its leader believes is installed here: it may have changed since it was told."""
+    wanted = {"meshwit": "9.0.0", "nowhere": "1.0.0"}
+    why = stage.run(refused(stage, called("Lab.Anything", (1, "Int")), software=wanted))
+    assert why == f"has meshwit {meshwit.__version__}, the job wants 9.0.0 and has no nowhere"
+
+
+def test_a_step_says_the_versions_that_it_wants(stage, tmp_path):
+    async def main():
+        leader = stage.engines[0]
+        stranger = Stranger(leader)
+        speeds = leader.leading.speeds
+        leader.worker_changed(
+            Worker(stranger.me, "stranger", 1, speed_at=lambda activity: speeds.prior(stranger.me, activity))
+        )  # fmt: skip
+        job = Watched(leader, WAITS, str(tmp_path), str(tmp_path / "gate"), 6)
+        opening = (await stranger.hears(Open)).message
+        (tmp_path / "gate").touch()
+        stranger.leave()
+        await job.ends()
+        return opening.software
+
+    assert stage.run(main()) == {"tests": meshwit.__version__}
 
 
 def test_a_stranger_that_keeps_the_rules_is_worked_for(stage):
