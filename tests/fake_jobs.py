@@ -77,6 +77,7 @@ class FakeJobs:
         self.attached: list[FakeJob] = []
         self.abandoned: list[str] = []
         self.resumed: list[tuple[str, bool | None]] = []
+        self.is_led_again = False
         self.known = [
             JobView(id="a1b2c3", name="Main", file="job.wit", started=1.7e9, done=3, total=8, leader="den",
                     peers={"den": 2, "otter": 1}, elapsed_s=4.5),
@@ -95,8 +96,8 @@ class FakeJobs:
         self.submitted.append(asked)
         return [f"{asked.job}: den 60 %", "otter 40 %"]
 
-    async def jobs(self) -> list[JobView]:
-        return self.known
+    async def jobs(self, like: str = "") -> list[JobView]:
+        return [job for job in self.known if job.id.startswith(like) or job.name.casefold() == like.casefold()]
 
     async def attach(self, job: str, on_event: Callable[[JobEvent], None]) -> FakeJob:
         self._check(job)
@@ -110,9 +111,10 @@ class FakeJobs:
         self.resumed.append((job, again))
         return job
 
-    async def abandon(self, job: str) -> None:
+    async def abandon(self, job: str) -> bool:
         self._check(job)
         self.abandoned.append(job)
+        return not self.is_led_again
 
     async def explain(self, job: str, item: int | None) -> list[str]:
         self._check(job)

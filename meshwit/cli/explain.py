@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from meshwit.cli.job_names import JobName, pick_job
+from meshwit.cli.job_names import JobName, find_job
 from meshwit.cli.job_peer import peer_for_jobs
 from meshwit.cli.reach import AsJson, Home, On, told
 from meshwit.cli.terminal import harmless
@@ -25,7 +25,7 @@ def explain(
 ) -> None:
     """Show why a job, or one item of its Grid step, is where it is: who could have done it, and who was chosen."""
     with told(as_json), peer_for_jobs(home, on) as client:
-        meant = pick_job(job, client.jobs())
+        meant = find_job(job, client)
         lines = client.explain(meant.id, item)
     if as_json:
         print(msgspec.json.encode({"job": meant.id, "item": item, "lines": lines}).decode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 import typer
@@ -19,6 +19,18 @@ JobName = Annotated[str, typer.Argument(metavar="JOB", help="Its id, or how that
 TEXT_CHARS = 400
 RUNS = ("running", "paused")
 UNFINISHED = (*RUNS, "interrupted", "held")
+
+
+class Lists(Protocol):
+    """A peer that lists jobs: its `control.client`."""
+
+    def jobs(self) -> list[JobView]: ...
+    def jobs_like(self, like: str) -> list[JobView]: ...
+
+
+def find_job(name: str, client: Lists) -> JobView:
+    """The job that is meant, of all that are known. Raises as `pick_job` does, and PeerError."""
+    return pick_job(name, client.jobs_like(name) or client.jobs())
 
 
 def pick_job(name: str, known: Sequence[JobView]) -> JobView:

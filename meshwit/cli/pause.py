@@ -8,7 +8,7 @@ import sys
 import typer
 
 from meshwit.cli.exit_codes import CommandError
-from meshwit.cli.job_names import JobName, pick_job
+from meshwit.cli.job_names import JobName, find_job
 from meshwit.cli.job_peer import peer_for_jobs
 from meshwit.cli.reach import AsJson, Home, On, told
 
@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def pause(job: JobName, as_json: AsJson = False, on: On = "", home: Home = None) -> None:
     """Let what runs of a job end, and start nothing new until `meshwit resume`."""
     with told(as_json), peer_for_jobs(home, on) as client:
-        meant = pick_job(job, client.jobs())
+        meant = find_job(job, client)
         if meant.state == "paused":
             raise CommandError(f"{meant.name} is paused already", f"let it go on: meshwit resume {meant.id}")
         if meant.state != "running":

@@ -9,7 +9,7 @@ import typer
 
 from meshwit.cli.attached import follow_attached, of_no_leader
 from meshwit.cli.exit_codes import CommandError, ExitCode
-from meshwit.cli.job_names import RUNS, JobName, pick_job
+from meshwit.cli.job_names import RUNS, JobName, find_job
 from meshwit.cli.job_peer import peer_for_jobs
 from meshwit.cli.reach import AsJson, Home, On, told
 from meshwit.cli.result_options import Only, Out, Quiet, ResultOptions
@@ -30,7 +30,7 @@ def result(
 ) -> None:
     """Print the results of a job that has ended, and write those that are files."""
     with told(as_json), peer_for_jobs(home, on) as client:
-        meant = pick_job(job, client.jobs())
+        meant = find_job(job, client)
         if meant.state in ("interrupted", "held"):
             raise of_no_leader(meant)
         if meant.state in RUNS and not wait:

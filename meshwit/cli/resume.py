@@ -11,7 +11,7 @@ import typer
 
 from meshwit.cli.attached import decide_hint, follow_attached, question
 from meshwit.cli.exit_codes import CommandError, ExitCode
-from meshwit.cli.job_names import UNFINISHED, JobName, pick_job
+from meshwit.cli.job_names import UNFINISHED, JobName, find_job
 from meshwit.cli.job_peer import peer_for_jobs
 from meshwit.cli.reach import Home, On, told
 from meshwit.cli.result_options import AsJsonEvents, Only, Out, Quiet, ResultOptions, Watch, checked
@@ -39,7 +39,7 @@ def resume(
     if again and skip:
         raise CommandError("--again and --skip exclude each other")
     with told(as_json), peer_for_jobs(home, on) as client:
-        meant = pick_job(job, client.jobs())
+        meant = find_job(job, client)
         decision = True if again else False if skip else None
         _check(meant, decision)
         if meant.state == "paused":

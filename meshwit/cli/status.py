@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from meshwit.cli.attached import decide_hint, question
-from meshwit.cli.job_names import JobName, pick_job
+from meshwit.cli.job_names import JobName, find_job
 from meshwit.cli.job_peer import peer_for_jobs
 from meshwit.cli.jobs import peers_text
 from meshwit.cli.reach import AsJson, Home, On, told
@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def status(job: JobName, as_json: AsJson = False, on: On = "", home: Home = None) -> None:
     """Show how one job is: how far, who leads it, who stands by, who did its items, and what it asks."""
     with told(as_json), peer_for_jobs(home, on) as client:
-        meant = pick_job(job, client.jobs())
+        meant = find_job(job, client)
     if as_json:
         print(msgspec.json.encode(meant).decode())
     else:

@@ -7,6 +7,7 @@ here, leaders are told four times a second that this peer lives.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -26,6 +27,7 @@ from meshwit.peer.succession.messages import (
     StandBy,
 )
 from meshwit.peer.succession.records import Term
+from meshwit.peer.waking import Sleeps
 from meshwit.peer.watch.messages import WatchMessage
 from meshwit.peer.work.messages import (
     AskBack,
@@ -48,8 +50,6 @@ from meshwit.peer.work.messages import (
 from meshwit.peer.work.working import Working
 
 BEAT_S: Final = 0.25
-OVERSLEPT_S: Final = 0.5
-"""A loop that comes so late to its own timer has slept itself: then silence of others says nothing."""
 
 
 class Correspondence:
@@ -68,7 +68,12 @@ class Correspondence:
     working: Working
     leading: Leading
 
-    def __init__(self, me: PeerId, send: Callable[[PeerId, Letter, Sequence[Buffer]], None]) -> None:
+    def __init__(
+        self,
+        me: PeerId,
+        send: Callable[[PeerId, Letter, Sequence[Buffer]], None],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.kept: KeptJobs | None = None
         self.on_watch: Callable[[PeerId, WatchMessage, Sequence[Buffer]], None] = lambda _peer, _message, _buffers: None
         self.on_led: Callable[[str, PeerId, int], None] = lambda _job, _leader, _epoch: None
@@ -76,6 +81,7 @@ class Correspondence:
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._letters: deque[tuple[Letter, Sequence[Buffer]]] = deque()
+        self._sleeps = Sleeps(wall)
         self._beat_timer: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
@@ -166,9 +172,8 @@ class Correspondence:
 
     def _beat(self) -> None:
         assert self._beat_timer is not None
-        late_s = self._loop.time() - self._beat_timer.when()
-        self._beat_timer = None
-        if late_s > OVERSLEPT_S:
+        due, self._beat_timer = self._beat_timer.when(), None
+        if self._sleeps.suspended() or self._sleeps.overslept(due):
             for peer in list(self.leading.workers):
                 self.leading.heard(peer)
         self.working.beat()

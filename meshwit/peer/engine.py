@@ -42,6 +42,7 @@ from meshwit.peer.rates import controller_versions
 from meshwit.peer.running_job import OnEvent, OnOutcomes, RunningJob
 from meshwit.peer.succession.handing_over import Leads
 from meshwit.peer.succession.keeping import Keeping
+from meshwit.peer.succession.messages import LeaderBeat
 from meshwit.peer.succession.store import JobStore
 from meshwit.peer.wire.frames import Channel
 from meshwit.peer.work.messages import (
@@ -328,6 +329,7 @@ class Engine:
         route = self._routes.get(peer)
         if route is None:
             return
+        self._spoke(peer)
         try:
             parcel = route.receive(frame)
         except TransferError as error:
@@ -341,7 +343,12 @@ class Engine:
 
     def blob_frame(self, peer: PeerId, frame: bytes) -> None:
         """A frame of Channel.BLOB came."""
+        self._spoke(peer)
         self._exchange.received(peer, frame)
+
+    def _spoke(self, peer: PeerId) -> None:
+        if self.kept is not None:
+            self.kept.keeping.spoke(peer)
 
     def device_frame(self, peer: PeerId, frame: bytes) -> None:
         """A frame of Channel.DEVICE came."""
@@ -365,7 +372,7 @@ class Engine:
     def _send(self, peer: PeerId, message: Letter, buffers: Sequence[Buffer]) -> None:
         route = self._routes.get(peer)
         if route is not None:
-            if isinstance(message, Beat):
+            if isinstance(message, Beat | LeaderBeat):
                 route.send_now(message)
             else:
                 route.send(message, buffers)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+import meshwit
 from meshwit import events
 from meshwit.codec import Buffer, Codec, CodecError
 from meshwit.ids import PeerId
@@ -136,7 +137,7 @@ class KeptJobs:
             id=new_id(), text=program.text, filename=program.filename, name=job, arguments=content, submitter=self._me,
             submitter_name=self._name, started_at=self._wall(), time_limit_s=time_limit_s,
             memory_max_bytes=memory_max_bytes, keep_s=safety.keep_s, standbys=safety.standbys,
-            software=wanted_for(names_used(program, job), self._leading.owners),
+            software=wanted_for(names_used(program, job), self._leading.owners) | {"meshwit": meshwit.__version__},
         )  # fmt: skip
         return self.begin(spec, program, arguments, buffers, on_event, roots)
 
@@ -175,19 +176,22 @@ class KeptJobs:
                 f"this device cannot lead the job {job} on: it {reason}",
                 f"resume it on one that can, or end it: meshwit cancel {job}",
             ) from None
-        except (StoreError, LookupError) as reason:
+        except (StoreError, LookupError, CodecError) as reason:
             raise PeerError(str(reason)) from None
 
-    async def abandon(self, job: str) -> None:
-        """End a job that nobody leads: it is recorded as cancelled. Raises PeerError."""
+    async def abandon(self, job: str) -> bool:
+        """End a job that nobody leads: it is recorded as cancelled. Whether it did: not where somebody leads it. Raises
+        PeerError."""
         try:
-            await self.keeping.abandon(job)
+            return await self.keeping.resume(job, to_end=True)
         except (StoreError, LookupError) as reason:
             raise PeerError(str(reason)) from None
 
     async def outcome(self, job: str) -> tuple[JobScript, Outcome]:
         """What a job came to that is kept here and has ended. Raises PeerError."""
         try:
+            if not self.keeping.is_over(job):
+                raise LookupError("it has not ended, as far as this device knows")
             spec, buffers, replay = await self.keeping.replay(job)
             if replay.over is None:
                 raise LookupError("it has not ended, as far as this device knows")
@@ -254,6 +258,8 @@ class KeptJobs:
         if self._jobs.get(running.id) is not running:
             return  # meanwhile another peer leads it
         self._meet_workers(running)
+        if taken.replay.paused:
+            running.leader.begin_paused(self._loop.time())
         self._leading.run(running, taken.elapsed + self._loop.time() - began)
         if taken.replay.paused:
             self._leading.pause(running)
@@ -349,6 +355,7 @@ class KeptJobs:
 
     def kept(self, job: str) -> None:
         """A job has ended, and all of it is kept."""
+        self._over(job)
         self._loop.call_later(RELEASE_S, self._release, job)
 
     def _release(self, job: str) -> None:

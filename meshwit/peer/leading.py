@@ -327,6 +327,7 @@ class Leading:
         if job is None or not done.items.sane:
             return
         numbers = done.items.numbers
+        unfit = bool(faults)
         seconds = array.array("f")
         found = dict(faults or {}) or {number: fault_of(done, number) for number in done.failures}
         try:
@@ -335,13 +336,14 @@ class Leading:
             if len(values) != len(numbers) or len(seconds) != len(numbers):
                 raise CodecError(f"{len(values)} values of {len(numbers)} items")
         except (CodecError, ValueError, TypeError) as reason:
+            unfit = True
             values = [None] * len(numbers)
             seconds = array.array("f", bytes(4 * len(numbers)))
             found = dict.fromkeys(numbers, TaskFault("unencodable", str(reason), worker=done.worker))
         effects = job.leader.results(
             done.step, peer, numbers, values, seconds, found, done.outputs, done.worker, self._loop.time()
         )
-        self._report, self._recorded = Report(peer, done, buffers), False
+        self._report, self._recorded = Report(peer, done, buffers, unfit), False
         self.perform(job, effects)
         if done.number and not self._recorded:
             self.on_nothing_new(job, self._report)

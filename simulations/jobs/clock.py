@@ -63,13 +63,15 @@ class Clock:
 
     Attributes:
         offset: of this clock, to virtual time.
+        suspended_s: in so many seconds it stood still, since the device was suspended.
         lives: the process does.
     """
 
-    def __init__(self, simulation: Simulation, host: Host, offset: float) -> None:
+    def __init__(self, simulation: Simulation, host: Host, offset: float, suspended_s: float = 0.0) -> None:
         self.simulation = simulation
         self.host = host
         self.offset = offset
+        self.suspended_s = suspended_s
         self.lives = True
         self._alarms: list[Alarm] = []
 
@@ -77,6 +79,16 @@ class Clock:
     def now(self) -> float:
         """By this clock."""
         return self.simulation.now + self.offset
+
+    @property
+    def wall(self) -> float:
+        """By the clock on the wall of the device, which goes on while it is suspended."""
+        return self.now + self.suspended_s
+
+    def suspend(self, seconds: float) -> None:
+        """So long it stands still, while nothing runs."""
+        self.suspended_s += seconds
+        self.leap(-seconds)
 
     def leap(self, seconds: float) -> None:
         """So much later it is all at once."""

@@ -19,7 +19,7 @@ class Device:
         willing: it stands by.
         repeats: messages come to it twice, and late.
         garbled: it has sent what no peer sends, and may be told of.
-        offset: of its clock.
+        offset: of its clock; `suspended_s`, as that has it.
         book: where it has reached others.
     """
 
@@ -32,7 +32,7 @@ class Device:
         self.lab = self.admits_lacking = self.willing = True
         self.version = VERSION
         self.repeats = self.garbled = False
-        self.offset = 0.0
+        self.offset = self.suspended_s = 0.0
         self.starts = 0
         self.disk = SimulatedDisk()
         self.book = AddressBook()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import msgspec
 
@@ -58,10 +58,11 @@ class SimulatedDisk:
         self._is_kept(job, LookupError)
         return ()
 
-    def expire(self, now: float) -> list[str]:
+    def expire(self, now: float, spared: Set[str] = frozenset()) -> list[str]:
         """Remove jobs that have been over for long."""
         kept = self.jobs()
-        gone = [each.spec.id for each in kept if each.ended_at is not None and now > each.ended_at + each.spec.keep_s]
+        over = [each for each in kept if each.ended_at is not None and each.spec.id not in spared]
+        gone = [each.spec.id for each in over if now > (each.ended_at or 0.0) + each.spec.keep_s]
         for job in gone:
             del self.specs[job]
             self._logs.pop(job, None)

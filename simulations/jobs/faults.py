@@ -112,7 +112,7 @@ class Faults:
         if device is None or self._calm:
             return
         self.mesh.simulation.note(f"fault {kind} {device.name}")
-        (FAULTS | UPGRADES)[kind](self, device)
+        (FAULTS | LIFE)[kind](self, device)
 
     def _victim(self) -> Device | None:
         """A running one, a leader more often."""
@@ -309,6 +309,17 @@ class Faults:
         if device.id in self.mesh.running:
             self._down(device, back=True)
 
+    def suspend(self, device: Device) -> None:
+        """The lid is closed: it sleeps, and when it wakes its network takes its time."""
+        if device.host.frozen_until > self.mesh.simulation.now:
+            return
+        self._apart()
+        seconds = self._rng.uniform(0.3, 8.0)
+        self.mesh.freeze(device, seconds)
+        self.mesh.running[device.id].clock.suspend(seconds)
+        self.mesh.network.unplug(device.host)
+        self._while(seconds + self._rng.uniform(0.0, 8.0), self.mesh.network.plug, device.host)
+
     def refuse(self, device: Device) -> None:
         """It stands by no more."""
         device.willing = False
@@ -322,8 +333,8 @@ FAULTS: Final[dict[str, Callable[[Faults, Device], None]]] = {
         Faults.clock_jump, Faults.full_disk, Faults.slow, Faults.lie, Faults.refuse,
     )
 }  # fmt: skip
-UPGRADES: Final = {Faults.upgrade.__name__: Faults.upgrade}
-"""Where devices may have several versions of a controller."""
+LIFE: Final = {each.__name__: each for each in (Faults.upgrade, Faults.suspend)}
+"""What else becomes of devices of people: where they have several versions of a controller."""
 CRASHES: Final = ("crash", "crash_both", "restart")
 """After which nobody is wrong about who lives."""
 

@@ -126,7 +126,7 @@ class WatchedGossip(GossipShell):
 
 def wall_ms(clock: Clock) -> int:
     """What a device's clock shows, milliseconds since 1970."""
-    return EPOCH_MS + round(clock.now * 1000)
+    return EPOCH_MS + round(clock.wall * 1000)
 
 
 def sealer_of(peer: PeerId, clock: Clock, rng: random.Random) -> Sealer:

@@ -41,7 +41,9 @@ class WatchedKeeping(Keeping):
         self._watch = watch
         self._told: dict[tuple[str, LogId], int] = {}
         none = NoBlobs()
-        super().__init__(device.id, lambda: device.disk, CODEC, say, none.fetch, linked, leads, none, lambda: clock.now)
+        super().__init__(
+            device.id, lambda: device.disk, CODEC, say, none.fetch, linked, leads, none, lambda: clock.wall
+        )
 
     def _perform(self, effects: Sequence[do.Effect]) -> None:
         for effect in effects:

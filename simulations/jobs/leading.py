@@ -42,7 +42,7 @@ class WatchedLeading(Leading):
         none = NoBlobs()
         super().__init__(
             device.id, device.name, REGISTRY, CODEC, say, none.fetch, lambda: [], none, none.stored,
-            owners_of(device.version), lambda: clock.now,
+            owners_of(device.version), lambda: clock.wall,
         )  # fmt: skip
         self._watch = watch
         self._rng = rng
@@ -95,7 +95,7 @@ class WatchedKeptJobs(KeptJobs):
         self._device = device
         super().__init__(
             leading.me, leading.name, leading, CODEC, _compiled, NoBlobs().fetch, _defaults, led_by, over, keeping,
-            lambda: clock.now,
+            lambda: clock.wall,
         )  # fmt: skip
 
     def leadable(self, spec: JobSpec) -> ir.Program:

@@ -91,7 +91,7 @@ class JobsMesh:
         if peer is not None:
             peer.end()
             self.gossip.gone(peer)
-            device.offset = peer.clock.offset
+            device.offset, device.suspended_s = peer.clock.offset, peer.clock.suspended_s
             self.network.kill(device.host)
             device.host.frozen_until = 0.0
 

@@ -99,7 +99,7 @@ class JobsPeer:
         self.device = device
         self.me = device.id
         simulation = mesh.network.simulation
-        self.clock = Clock(simulation, device.host, device.offset)
+        self.clock = Clock(simulation, device.host, device.offset, device.suspended_s)
         self.links: dict[PeerId, Link] = {}
         self.misbehaved = 0
         self._rng = rng = simulation.rng(f"{device.name}/{device.starts}")
@@ -107,7 +107,7 @@ class JobsPeer:
         pool = self._pool = SimulatedPool(device, simulation, mesh.watch)
         self.processes = pool.processes
         with self.loop.running():
-            letters = self.letters = Correspondence(self.me, self._send)
+            letters = self.letters = Correspondence(self.me, self._send, lambda: self.clock.wall)
             self.working = letters.working = WatchedWorking(device, pool, letters.say, mesh.watch)
             self.leading = letters.leading = WatchedLeading(device, self.clock, letters.say, mesh.watch, rng)
             self.kept = letters.kept = WatchedKeptJobs(
@@ -317,6 +317,7 @@ class JobsPeer:
             return
         if self.links.get(peer) is not link:
             return
+        self.keeping.spoke(peer)
         message, buffers = parcel
         if self.device.repeats and isinstance(message, REPEATED) and self._rng.random() < REPEATS:
             self.clock.later(self._rng.random() * REPEAT_LATE_S, self._repeat, link, message, buffers)

@@ -13,7 +13,7 @@ from simulations.scenarios.deaths import GOODBYE, KILLED, PULLED, PULLED_WIFI
 from simulations.scenarios.false_deaths import FROZEN, LOSS_5, LOSS_20
 from simulations.scenarios.forming import BUSY, JOIN_STORM, TRAFFIC, WIDE
 from simulations.scenarios.job_costs import JOB_COSTS
-from simulations.scenarios.jobs import TAKEOVER, TAKEOVER_ONCE, TAKEOVER_VERSIONS
+from simulations.scenarios.jobs import TAKEOVER, TAKEOVER_ONCE, TAKEOVER_PEOPLE
 from simulations.scenarios.partitions import HALVES, ONE_WAY, SINGLE
 from simulations.scenarios.scheduling import SCHEDULING
 
@@ -40,7 +40,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         *SCHEDULING,
         TAKEOVER,
         TAKEOVER_ONCE,
-        TAKEOVER_VERSIONS,
+        TAKEOVER_PEOPLE,
         *JOB_COSTS,
     )
 }

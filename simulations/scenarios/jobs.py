@@ -8,7 +8,8 @@ from typing import Final
 
 from meshwit.gossip.members import State
 from meshwit.ids import PeerId
-from simulations.jobs.faults import CRASHES, FAULTS, UPGRADES, Faults
+from meshwit.peer.succession.settings import WAKE_S
+from simulations.jobs.faults import CRASHES, FAULTS, LIFE, Faults
 from simulations.jobs.mesh import DONE, JobsMesh
 from simulations.jobs.scripts import Script, once_script, random_script
 from simulations.scenario import Figure, Run, Scenario
@@ -16,7 +17,8 @@ from simulations.scenario import Figure, Run, Scenario
 FAULTS_UNTIL_S: Final = 10.0
 CALM_AT_S: Final = 14.0
 TAKES_OVER_S: Final = 20.0
-"""After the last fault somebody leads again what anybody led or stood by for, or a person has it resumed."""
+"""After the last fault somebody leads again what anybody led or stood by for, or a person has it resumed. Who is waited
+for since a device woke is waited for longer: people are as patient."""
 ENDS_S: Final = 90.0
 """After that, and the time that those who are there take for all the work there was, all is over."""
 AGREES_S: Final = 5.0
@@ -39,9 +41,9 @@ def play_once(run: Run) -> None:
     play(run, CRASHES, once_script)
 
 
-def play_versions(run: Run) -> None:
-    """The same where devices have several versions of the controller, and change them."""
-    play(run, sorted([*FAULTS, *UPGRADES, *UPGRADES, *UPGRADES]), random_script, skewed=True)
+def play_people(run: Run) -> None:
+    """The same where devices have several versions of the controller, change them, and are suspended."""
+    play(run, sorted([*FAULTS, *LIFE, *LIFE, *LIFE]), random_script, skewed=True)
 
 
 def play(run: Run, kinds: Sequence[str], make: Callable[[random.Random], Script], *, skewed: bool = False) -> None:
@@ -69,7 +71,7 @@ def play(run: Run, kinds: Sequence[str], make: Callable[[random.Random], Script]
     faults.calm()
     for kind in faults.drawn:
         run.sample(kind, 1.0)
-    ends(mesh)
+    ends(mesh, WAKE_S + TAKES_OVER_S if skewed else TAKES_OVER_S)
     meet(mesh)
     agree(mesh)
     tidy(mesh)
@@ -81,8 +83,8 @@ def submit(mesh: JobsMesh, peer: PeerId, script: Script) -> None:
         mesh.submit(mesh.device(peer), script, standbys=mesh.rng.choice((1, 2, 2, 3)))
 
 
-def ends(mesh: JobsMesh) -> None:
-    """All jobs end, those that nobody leads when a person has them resumed."""
+def ends(mesh: JobsMesh, patience_s: float = TAKES_OVER_S) -> None:
+    """All jobs end, those that nobody leads for so long when a person has them resumed."""
     run, simulation = mesh.run, mesh.simulation
     rng = simulation.rng("people")
     calm_at = simulation.now
@@ -104,7 +106,7 @@ def ends(mesh: JobsMesh) -> None:
             if held is not None and resumed.get(job, 0) < 10:
                 resumed[job] = resumed.get(job, 0) + 1
                 mesh.resume(held.device, job, rng.random() < 0.5)
-            elif simulation.now > calm_at + TAKES_OVER_S and not mesh.led(job) and resumed.get(job, 0) < 10:
+            elif simulation.now > calm_at + patience_s and not mesh.led(job) and resumed.get(job, 0) < 10:
                 holders = [each for each in mesh.holders(job) if each.id in mesh.running and each.able]
                 resumed[job] = resumed.get(job, 0) + 1
                 if holders:
@@ -201,11 +203,11 @@ TAKEOVER: Final = Scenario(
     seeds=200,
     long_seeds=100_000,
 )
-TAKEOVER_VERSIONS: Final = Scenario(
-    "takeover-versions",
-    "jobs end, and right, though devices have other versions of what they use",
-    play_versions,
-    (Figure("upgrade", "count", ""),),
+TAKEOVER_PEOPLE: Final = Scenario(
+    "takeover-people",
+    "jobs end, and right, though devices have other versions of what they use, and go to sleep",
+    play_people,
+    (Figure("upgrade", "count", ""), Figure("suspend", "count", "")),
     seeds=100,
     long_seeds=10_000,
 )

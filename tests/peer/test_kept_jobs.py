@@ -10,13 +10,17 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from meshwit.ids import peer_id
+from meshwit.codec import CodecError
+from meshwit.ids import PeerId, peer_id
 from meshwit.outcome import JobState
 from meshwit.peer import kept_jobs, rates
-from meshwit.peer.control.api import PeerError
+from meshwit.peer.control.api import JobView, PeerError
 from meshwit.peer.engine import Engine, PeerSettings
 from meshwit.peer.kept_jobs import KeptJobs
-from tests.peer.work.small_engines import Watched, registry, until
+from meshwit.peer.mesh import known_jobs
+from meshwit.peer.mesh.known_jobs import KnownJobs, merged
+from meshwit.peer.succession import keeping
+from tests.peer.work.small_engines import Watched, registry, small_mesh, until
 
 SCRIPT = """
 Job:Main(Int:count, Int:size)
@@ -59,6 +63,9 @@ def test_of_a_job_that_is_over_memory_has_what_is_listed_and_who_leads_it_again_
                 await job.ends()
                 return job.job.id
             assert [spec.text for spec in keeping.kept()] == [""]
+            with pytest.raises(LookupError, match="has ended"):
+                await keeping.resume(resumed)
+            keeping.core.jobs[resumed].over = None  # as when another leader, who does not know of the end, overruled it
             await keeping.resume(resumed)
             log = keeping._recorder.logs[resumed]
             await until(lambda: len(list(engine.leading.ended)) == 1, "it has ended again")
@@ -71,6 +78,12 @@ def test_of_a_job_that_is_over_memory_has_what_is_listed_and_who_leads_it_again_
     asyncio.run(run(asyncio.run(run(""))))
 
 
+NOTES = """
+Job:Main(String:path, Int:count, Double:seconds)
+{
+    IntCollection:ys = Grid.ForEach(x in Int.Range(0, count)) => Lab.Note(x, path, seconds);
+}
+"""
 WAITS = """
 Job:Main(String:folder, String:gate)
 {
@@ -129,12 +142,94 @@ def test_who_was_upgraded_meanwhile_leads_no_job_on(run, left, tmp_path: Path):
     assert run("1.3.0", with_a_compatible_version) == 1
 
 
-def test_what_cannot_be_led_on_can_be_abandoned(run, left):
+def test_what_cannot_be_led_on_nor_read_can_be_abandoned(run, left, monkeypatch):
+    """Values of a type that is not installed any more, say: nobody needs them to end the job."""
+
+    def unreadable(*_: object) -> None:
+        raise CodecError("no type is registered for the wire tag")
+
+    monkeypatch.setattr(keeping, "replay_of", unreadable)
+
     async def abandon(_: Engine, kept: KeptJobs) -> None:
-        await kept.abandon(left)
-        await until(lambda: kept.keeping.core.jobs[left].over is JobState.CANCELLED, "it is cancelled")
+        assert await kept.abandon(left)
+        assert kept.keeping.core.jobs[left].over is JobState.CANCELLED
 
     run("2.0.0", abandon)
+
+    async def after(_: Engine, kept: KeptJobs) -> None:
+        assert kept.keeping.is_over(left), "it is on disk"
+
+    run("2.0.0", after)
+
+
+def test_a_paused_job_stays_paused_under_its_next_leader_and_ends_when_it_is_resumed(tmp_path: Path):
+    async def main() -> None:
+        async with small_mesh(2, tmp_path, kept=True) as mesh:
+            first, second = mesh.engines
+            for one, other in ((first, second), (second, first)):
+                one.kept.keeping.rank([other.me])
+            job = Watched(first, NOTES, str(tmp_path / "notes"), 200, 0.01)
+            await until(lambda: job.peers.get("e1", 0) > 2, "both are at work")
+            first.leading.pause(job.job)
+            known = first.kept.keeping.core.jobs[job.job.id]
+            await until(lambda: second.free_slots == second.workers, "what ran has ended")
+            await until(lambda: known.durable == known.versions[known.term.log] > 1, "all is recorded at the other")
+            mesh.cut(first, second)
+            await until(lambda: second.leading.jobs, "it is taken over")
+            (taken,) = second.leading.jobs
+            assert taken.leader.paused
+            began = (tmp_path / "notes").read_text().count("\n")
+            await asyncio.sleep(0.5)
+            assert (tmp_path / "notes").read_text().count("\n") == began
+            second.leading.resume(taken)
+            await until(lambda: taken.ended.is_set(), "it has ended")
+            assert second.leading.outcome(taken).variables["ys"] == [x * x for x in range(200)]
+
+    asyncio.run(main())
+
+
+def test_what_somebody_leads_is_not_abandoned_nor_what_has_ended(run, tmp_path: Path):
+    """Whoever asked is told, and cancels it at its leader; nothing of the wish stays behind."""
+
+    async def main(engine: Engine, kept: KeptJobs) -> None:
+        job = Watched(engine, WAITS, str(tmp_path), str(tmp_path / "gate"))
+        await until(lambda: list(tmp_path.glob("1 *")), "it is under way")
+        with pytest.raises(PeerError, match="only one, which leads the job, may cancel it"):
+            KnownJobs(engine, str).steer(job.job.id, "cancel", PeerId("stranger"))
+        assert await kept.abandon(job.job.id) is False
+        assert not kept.keeping.core.jobs[job.job.id].cancelled
+        (tmp_path / "gate").touch()
+        assert (await job.ends()).state is JobState.COMPLETED
+        await until(lambda: not kept.keeping._recorder.logs, "all of it is kept")
+        for ask in (kept.abandon(job.job.id), kept.resume(job.job.id, None)):
+            with pytest.raises(PeerError, match="it has ended"):
+                await ask
+
+    run("1.0.0", main)
+
+
+def test_what_has_not_ended_is_listed_however_much_has_ended_since(run, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(known_jobs, "VIEWS_MAX", 2)
+
+    async def main(engine: Engine, _: KeptJobs) -> None:
+        long = Watched(engine, WAITS, str(tmp_path), str(tmp_path / "gate"))
+        ended = [Watched(engine, "Job:Main() { Return(1); }") for _ in range(4)]
+        await asyncio.gather(*(each.ends() for each in ended))
+        views = KnownJobs(engine, str).views()
+        assert [view.state for view in views] == ["completed", "completed", "running"]
+        assert views[-1].id == long.job.id
+        named = KnownJobs(engine, str).views(ended[0].job.id[:9])
+        assert [view.id for view in named] == [ended[0].job.id], "who is asked for by name is found all the same"
+        (tmp_path / "gate").touch()
+        await long.ends()
+
+    run("1.0.0", main)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_a_job_that_its_leader_says_is_paused_nobody_else_says_that_it_runs(order):
+    told = [JobView(id="job", state="running"), JobView(id="job", state="paused")][::order]
+    assert [view.state for view in merged(told[:1], told[1:])] == ["paused"]
 
 
 def test_what_has_ended_is_told_by_another_version_too(run):

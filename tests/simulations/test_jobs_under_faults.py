@@ -33,7 +33,7 @@ def test_what_must_not_run_twice_begins_once(first):
 
 @pytest.mark.parametrize("first", range(0, 200, SEEDS_EACH))
 def test_jobs_keep_to_the_versions_that_they_began_with(first):
-    wrong = {seed: found for seed in range(first, first + SEEDS_EACH) if (found := _faults(seed, "takeover-versions"))}
+    wrong = {seed: found for seed in range(first, first + SEEDS_EACH) if (found := _faults(seed, "takeover-people"))}
     assert wrong == {}
 
 

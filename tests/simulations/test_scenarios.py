@@ -18,7 +18,7 @@ from simulations.runner import Task, _play_elsewhere, play
 from simulations.scenario import Run
 from simulations.scenarios import SCENARIOS
 from simulations.scenarios.job_costs import JOB_COSTS
-from simulations.scenarios.jobs import TAKEOVER, TAKEOVER_ONCE, TAKEOVER_VERSIONS
+from simulations.scenarios.jobs import TAKEOVER, TAKEOVER_ONCE, TAKEOVER_PEOPLE
 from simulations.scenarios.scheduling import SCHEDULING
 
 SHORT = {
@@ -43,7 +43,7 @@ SHORT = {
 
 
 def test_each_scenario_has_a_short_version():
-    jobs = {each.name for each in (TAKEOVER, TAKEOVER_ONCE, TAKEOVER_VERSIONS, *JOB_COSTS)}
+    jobs = {each.name for each in (TAKEOVER, TAKEOVER_ONCE, TAKEOVER_PEOPLE, *JOB_COSTS)}
     assert set(SHORT) | set(DIRECTORY) | {each.name for each in SCHEDULING} | jobs == set(SCENARIOS)
 
 

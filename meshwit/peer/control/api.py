@@ -396,9 +396,13 @@ class JobsApi(Protocol):
     def plan(self, asked: Submission) -> list[str]:
         """How each Grid step would be shared out, for people; nothing is run. Raises what `submit` raises."""
 
-    async def jobs(self) -> list[JobView]:
+    async def jobs(self, like: str = "") -> list[JobView]:
         """Those of the whole mesh that have not ended and the last that have, the newest first. Never raises: peers
-        that do not answer are left out."""
+        that do not answer are left out.
+
+        Args:
+            like: how an id begins, or a name: then the last of those, however many have ended since.
+        """
 
     async def attach(self, job: str, on_event: Callable[[JobEvent], None]) -> JobRun:
         """Follow a job of the mesh. Raises PeerError.
@@ -418,8 +422,9 @@ class JobsApi(Protocol):
                 that was not decided: a job that is held stays so.
         """
 
-    async def abandon(self, job: str) -> None:
-        """End a job that is interrupted or held, for good. Raises PeerError.
+    async def abandon(self, job: str) -> bool:
+        """End a job that is interrupted or held, for good; whether it did: not where somebody leads it now. Raises
+        PeerError.
 
         Args:
             job: its whole id.

@@ -114,6 +114,10 @@ class ControlClient:
         """The jobs of the mesh, the newest first."""
         return self._get("jobs", list[JobView], LONG_TIMEOUT_S)
 
+    def jobs_like(self, like: str) -> list[JobView]:
+        """Those whose id begins so, or that have that name, however many have ended since."""
+        return self._post("find", {"like": like}, list[JobView], LONG_TIMEOUT_S)
+
     def explain(self, job: str, item: int | None = None) -> list[str]:
         """Why a job, or one item of it, is where it is; by the id of the job."""
         return self._post("explain", {"job": job, "item": item}, list[str], LONG_TIMEOUT_S)

@@ -22,8 +22,7 @@ async def pause_job(jobs: JobsApi, job: str) -> None:
 
 async def cancel_job(jobs: JobsApi, job: str) -> None:
     """End it; also where nobody leads it."""
-    if await _state(jobs, job) in UNLED:
-        await jobs.abandon(job)
+    if await _state(jobs, job) in UNLED and await jobs.abandon(job):
         return
     async with _at_hand(jobs, job) as run:
         await run.cancel()
@@ -40,7 +39,7 @@ async def resume_job(jobs: JobsApi, job: str, again: bool | None) -> str:
 
 async def _state(jobs: JobsApi, job: str) -> str:
     """Empty where nobody knows the job."""
-    return next((one.state for one in await jobs.jobs() if one.id == job), "")
+    return next((one.state for one in await jobs.jobs(job) if one.id == job), "")
 
 
 @contextlib.asynccontextmanager

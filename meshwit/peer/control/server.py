@@ -97,6 +97,10 @@ class _Need(msgspec.Struct):
     activities: list[str]
 
 
+class _Find(msgspec.Struct):
+    like: str
+
+
 class _Explain(msgspec.Struct):
     job: str
     item: int | None = None
@@ -192,6 +196,7 @@ class ControlServer:
         if jobs is not None:
             routes += [
                 _get("jobs", lambda: jobs.jobs()),
+                _post("find", _Find, lambda asked: jobs.jobs(asked.like)),
                 _post("explain", _Explain, lambda asked: jobs.explain(asked.job, asked.item)),
                 _steer("pause", _Nothing, lambda job, asked: pause_job(jobs, job)),
                 _steer("resume", _Resume, lambda job, asked: resume_job(jobs, job, asked.again)),

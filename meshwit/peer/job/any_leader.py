@@ -138,6 +138,11 @@ class Leader(abc.ABC):
             self._tell(events.Paused(at=self.elapsed(now)))
         return self._taken()
 
+    def begin_paused(self, now: float) -> None:
+        """Before it begins with a job that was paused: no task is given out until `pause` and then `resume`, while the
+        script comes to where it stood."""
+        self._spreading.pause(True, now)
+
     def resume(self, now: float) -> list[Effect]:
         """Go on."""
         if self.leads and self.paused:

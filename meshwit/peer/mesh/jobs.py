@@ -154,6 +154,7 @@ class MeshJobs:
         """Know who is who, whom to complain to, who has peers measured for a job's activities, who dials peers, and
         where those look who are not linked."""
         self._directory = directory
+        self._afar.find = directory.find
         self._roster = roster
         self._need = need
         self.engine.misbehaved = misbehaved
@@ -277,10 +278,10 @@ class MeshJobs:
             lines += plan_lines(program.line_of(span), activities, shares, left_out)
         return lines or ["this job has no Grid step: it runs on this device"]
 
-    async def jobs(self) -> list[JobView]:
+    async def jobs(self, like: str = "") -> list[JobView]:
         """Those of the whole mesh, the newest first."""
-        told = await self._afar.jobs()
-        return merged(self.known.views(), [view for _, view in told])
+        told = await self._afar.jobs(like)
+        return merged(self.known.views(like), [view for _, view in told])
 
     async def attach(self, job: str, on_event: Callable[[JobEvent], None]) -> FollowedJob:
         """Follow a job of the mesh."""
@@ -315,11 +316,11 @@ class MeshJobs:
         await kept.resume(job, again)
         return job
 
-    async def abandon(self, job: str) -> None:
+    async def abandon(self, job: str) -> bool:
         """End a job that nobody leads."""
         if self.engine.kept is None:
             raise PeerError("this peer keeps no jobs")
-        await self.engine.kept.abandon(job)
+        return await self.engine.kept.abandon(job)
 
     async def explain(self, job: str, item: int | None) -> list[str]:
         """Why a job, or one item of its Grid steps, ran where it did."""
@@ -327,7 +328,7 @@ class MeshJobs:
             return self.known.explain(job, item)
         leader = self.known.leader(job)
         if leader is None or leader not in set(self.engine.linked_peers()):
-            tellers = [peer for peer, view in await self._afar.jobs() if view.id == job and view.done]
+            tellers = [peer for peer, view in await self._afar.jobs(job) if view.id == job and view.done]
             leader = tellers[0] if tellers else None
         if leader is None:
             raise PeerError(f"nobody who is there has led the job {job}", "see which there are: meshwit jobs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Final
@@ -16,9 +17,10 @@ from meshwit.peer.running_job import RunningJob
 from meshwit.peer.succession.records import JobSpec
 
 VIEWS_MAX: Final = 256
-"""Jobs of one peer that are listed; the oldest of those that have ended are left out."""
+"""Jobs of one peer that have ended and are listed, the latest ones; all that have not are."""
 INTERRUPTED: Final = "interrupted"
 HELD: Final = "held"
+UNFINISHED: Final = ("running", "paused", INTERRUPTED, HELD)
 
 
 class KnownJobs:
@@ -32,14 +34,20 @@ class KnownJobs:
         self._engine = engine
         self._name_of = name_of
 
-    def views(self) -> list[JobView]:
-        """Those that it leads or has kept, the newest first."""
+    def views(self, like: str = "") -> list[JobView]:
+        """Those that it leads or has kept, the newest first; only those that a person may mean who says `like`: their
+        id begins so, or they have that name."""
+        like = like.strip().casefold()
         leading = self._engine.leading
         led = [self._view(job) for job in (*reversed(leading.jobs), *reversed(leading.ended)) if self._is_job(job)]
         ids = {view.id for view in led}
         kept = self._engine.kept
         others = [] if kept is None else [self._kept_view(spec) for spec in kept.keeping.kept() if spec.id not in ids]
-        return sorted([*led, *others], key=lambda view: -view.started)[:VIEWS_MAX]
+        views = sorted([*led, *others], key=lambda view: -view.started)
+        if like:
+            views = [view for view in views if view.id.startswith(like) or view.name.casefold() == like]
+        ended = itertools.count()
+        return [view for view in views if view.state in UNFINISHED or next(ended) < VIEWS_MAX]
 
     def running(self, job: str) -> RunningJob | None:
         """A job that it leads, or has led to its end and knows the values of."""
@@ -57,6 +65,11 @@ class KnownJobs:
         term = kept.keeping.term(job) if kept is not None else None
         return None if term is None else term.leader
 
+    def is_followed(self, job: str) -> bool:
+        """Whether another peer could lead on a job that this one leads."""
+        kept = self._engine.kept
+        return kept is not None and kept.keeping.core.is_followed(job)
+
     async def kept(self, job: str) -> tuple[JobScript, Outcome]:
         """The outcome of a job that has ended. Raises PeerError."""
         if self._engine.kept is None:
@@ -73,10 +86,10 @@ class KnownJobs:
         if running is None:
             raise PeerError("this peer does not lead that job now", "try again in a moment")
         if by not in (self._engine.me, running.submitter):
-            name = self._name_of(running.submitter) if running.submitter is not None else "nobody else"
-            raise PeerError(
-                f"only {name}, which submitted the job, or {self._engine.name}, which leads it, may {what} it"
-            )
+            who = f"{self._engine.name}, which leads the job"
+            if running.submitter not in (None, self._engine.me):
+                who = f"{self._name_of(running.submitter)}, which submitted the job, or {who}"
+            raise PeerError(f"only {who}, may {what} it")
         leading = self._engine.leading
         if running.leader.state is JobState.RUNNING:
             match what:
@@ -166,7 +179,9 @@ def merged(own: list[JobView], others: list[JobView]) -> list[JobView]:
 
 def _rank(view: JobView) -> tuple[int, bool, int]:
     """Higher is better: what runs, what has ended, what is held, what nobody leads."""
-    if view.state in ("running", "paused"):
+    if view.state == "paused":  # only who leads it knows
+        state = 4
+    elif view.state == "running":
         state = 3
     else:
         state = 0 if view.state == INTERRUPTED else 1 if view.state == HELD else 2

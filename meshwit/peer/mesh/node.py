@@ -153,8 +153,7 @@ class MeshPeer:
         """How many streams and jobs would end with it, since it leads them and nobody stands by to lead on, and how
         many have ended that it is still telling of."""
         jobs = self.parts.jobs
-        followed = {view.id for view in jobs.known.views() if view.standbys}
-        return sum(job.id not in followed for job in jobs.engine.leading.jobs) + jobs.untold
+        return sum(not jobs.known.is_followed(job.id) for job in jobs.engine.leading.jobs) + jobs.untold
 
     def end(self, fault: UpError | None = None) -> None:
         """Stops; with a fault, `run` raises it."""

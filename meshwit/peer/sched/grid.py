@@ -178,8 +178,8 @@ class GridScheduler:
     def slots_changed(self, peer: PeerId, slots: int, now: float) -> list[Effect]:
         """A peer offers another number of slots; what runs, runs on."""
         holder = self._holders.get(peer)
-        if holder is None or holder.slots == slots:
-            return []
+        if holder is None or (holder.slots == slots and slots):
+            return []  # without slots it may hold batches all the same, that it was found with
         holder.slots = slots
         holder.free_at = None
         effects: list[Effect] = []

@@ -37,11 +37,16 @@ class SendRecords(msgspec.Struct, frozen=True):
 
 
 class TakeOver(msgspec.Struct, frozen=True):
-    """Lead a job on from its history here: it has gone on for `elapsed` seconds. Answered by `written`."""
+    """Lead a job on from its history here: it has gone on for `elapsed` seconds. Answered by `written`.
+
+    Attributes:
+        cancelled: its leader had said so: it is only to be ended.
+    """
 
     job: str
     term: Term
     elapsed: float
+    cancelled: bool = False
 
 
 class StepDown(msgspec.Struct, frozen=True):

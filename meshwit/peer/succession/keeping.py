@@ -42,6 +42,7 @@ from meshwit.peer.succession.replaying import Replay, replay_of
 from meshwit.peer.succession.sending import Sender
 from meshwit.peer.succession.store import Kept, Store, StoreError
 from meshwit.peer.succession.succession import Succession
+from meshwit.peer.succession.ticking import Ticker
 from meshwit.peer.succession.writing import LogWriter, Report
 from meshwit.peer.work.messages import Durable, Held, JobMessage, Ready, Redone
 
@@ -50,8 +51,6 @@ READY_S: Final = 0.5
 GATHER_S: Final = 0.6
 """Before a job that nobody leads is led on: for others to say that they have more of it."""
 EXPIRE_EVERY_S: Final = 600.0
-OVERSLEPT_S: Final = 0.5
-"""A loop that comes so late to its own timer has slept itself: then the silence of leaders says nothing."""
 _log = logging.getLogger(__name__)
 
 
@@ -98,13 +97,11 @@ class Keeping:
         self._pins = Pins(shelf)
         self._specs: dict[str, JobSpec] = {}
         self._ended_at: dict[str, float] = {}
-        self._abandoned: set[str] = set()
         self._taking: dict[str, Taking] = {}
         self._arrivals = Arrivals(self._disk, leads.leadable, fetch, self._spawn)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._ticker = Ticker(self.core, self._perform, wall)
         self._expire_timer: asyncio.TimerHandle | None = None
-        self._closed = False
 
     @property
     def notice(self) -> str:
@@ -118,9 +115,9 @@ class Keeping:
             store = self._disk.store
             for kept in await self._disk.run(store.jobs):
                 job, over = kept.spec.id, kept.over
-                if over is not None and len(kept.versions) == 1:
-                    ((epoch, leader),) = kept.versions
-                    self._restore(kept, kept.versions, Term(epoch, 0, leader), over)
+                if over is not None and [epoch for epoch, _ in kept.versions] == [1]:  # as most: nobody took it over
+                    ((_, leader),) = kept.versions
+                    self._restore(kept, kept.versions, Term(1, 0, leader), over)
                     continue
                 history = await self._disk.run(store.history, job)
                 if history.head is not None:
@@ -148,10 +145,9 @@ class Keeping:
         """Write what is to be written, and stop. Jobs that run here are left for others to take over."""
         self._recorder.close()
         self._sender.close()
-        self._closed = True
-        for timer in (self._timer, self._expire_timer):
-            if timer is not None:
-                timer.cancel()
+        self._ticker.close()
+        if self._expire_timer is not None:
+            self._expire_timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -166,6 +162,11 @@ class Keeping:
     def ended_at(self, job: str) -> float | None:
         """When a job that is kept here ended, in seconds since 1970."""
         return self._ended_at.get(job)
+
+    def is_over(self, job: str) -> bool:
+        """Whether a job has ended, as far as this peer knows: one that is held has not."""
+        known = self.core.jobs.get(job)
+        return known is not None and known.over not in (None, JobState.HELD)
 
     def term(self, job: str) -> Term | None:
         """The highest known term of a job."""
@@ -209,32 +210,34 @@ class Keeping:
         """A job was paused, or goes on."""
         self._recorder.add(job, [Paused(paused)])
 
-    async def resume(self, job: str, decisions: Callable[[Replay], Sequence[Decided]] | None = None) -> None:
-        """Lead a job on that nobody leads. Raises StoreError, CannotLeadError, and LookupError where this peer has
-        nothing of it."""
+    async def resume(
+        self, job: str, decisions: Callable[[Replay], Sequence[Decided]] | None = None, *, to_end: bool = False
+    ) -> bool:
+        """Lead a job on that nobody leads, or end it; whether it did: not where somebody leads it.
+
+        Raises StoreError, CannotLeadError, and LookupError where this peer has nothing of it, or it has ended.
+        """
         self._spec(job)
         spec, _ = await self._disk.run(self._disk.store.specification, job)
-        if job not in self._abandoned:
+        if not to_end:
             self._leads.leadable(spec)
         others = [peer for peer in self._linked() if peer != self.me]
         self._perform(self.core.gather(job))
         if others:
             await asyncio.sleep(GATHER_S)
         if job in self._recorder.logs or self.core.is_led(job):
-            return  # somebody leads it
+            return False
+        if self.is_over(job):
+            raise LookupError("it has ended")
+        if to_end:  # without a look at what is kept: this device may not be able to read it
+            self._perform(self.core.resume(job, 0.0, spec.standbys, self._loop.time(), to_end=True))
+            await asyncio.sleep(0)  # `_end_cancelled`
+            return self.is_over(job)
         replay = await self._replay(job)
         decided = list(decisions(replay)) if decisions is not None else []
         self._perform(self.core.resume(job, replay.elapsed, spec.standbys, self._loop.time()))
         self._recorder.add(job, [Paused(False), *decided])  # whoever has it led on wants it to go on
-
-    async def abandon(self, job: str) -> None:
-        """End a job that nobody leads. Raises as `resume` does."""
-        self._abandoned.add(job)
-        try:
-            await self.resume(job)
-        except BaseException:
-            self._abandoned.discard(job)
-            raise
+        return True
 
     async def replay(self, job: str) -> tuple[JobSpec, Sequence[Buffer], Replay]:
         """All that is kept of a job. Raises LookupError and StoreError."""
@@ -263,6 +266,10 @@ class Keeping:
         self._perform(self.core.unlinked(peer, self._loop.time()))
         for taking in self._taking.values():
             taking.ready(peer)
+
+    def spoke(self, peer: PeerId) -> None:
+        """Something came from a peer, be it a piece of what takes long."""
+        self.core.signs.spoke(peer, self._loop.time())
 
     def rank(self, candidates: Iterable[PeerId]) -> None:
         """Who may stand by, the best first."""
@@ -348,7 +355,7 @@ class Keeping:
                     self._spawn(self._learn(job))
                 case do.Led(job=job, term=term, took_over=took_over):
                     self._leads.led_by(job, term, took_over)
-        self._arm()
+        self._ticker.arm()
 
     # --- taking over -------------------------------------------------------------------------------------------------
 
@@ -360,6 +367,9 @@ class Keeping:
         writer.add(Began(sorted(basis), term.rank))
         log = LedLog(self._specs[job], [], writer)
         self._recorder.begin(job, log)
+        if effect.cancelled:
+            self._loop.call_soon(self._end_cancelled, job, term)
+            return
         taking = self._taking[job] = Taking({*self._linked(), self.me})
         self._spawn(self._lead_on(taking, log, effect))
 
@@ -379,13 +389,14 @@ class Keeping:
         if self._taking.get(job) is not taking:
             return  # another peer leads it meanwhile
         del self._taking[job]
-        if job in self._abandoned:
-            self._abandoned.discard(job)
+        self._leads.lead_on(
+            TakenOver(log.spec, log.arguments, roots, replay, effect.term, effect.elapsed, taking.reports)
+        )  # fmt: skip
+
+    def _end_cancelled(self, job: str, term: Term) -> None:
+        """Nobody needs to know more of it than that."""
+        if self.term(job) == term:
             self.ended(job, JobState.CANCELLED, self._wall(), None)
-        else:
-            self._leads.lead_on(
-                TakenOver(log.spec, log.arguments, roots, replay, effect.term, effect.elapsed, taking.reports)
-            )  # fmt: skip
 
     def give_up(self, job: str) -> None:
         """This peer cannot lead a job that it took over: it beats no more, so that another one does."""
@@ -420,7 +431,7 @@ class Keeping:
         except ValueError as reason:
             _log.warning("records of %s cannot be read: %s", message.job, reason)
             return
-        welcome, effects = self.core.may_append(peer, message.job, log, message.first, len(records))
+        welcome, effects = self.core.may_append(peer, message.job, log, message.first, len(records), self._loop.time())
         self._perform(effects)
         if welcome and records:
             storing = self._store_records(peer, message.job, log, message.first, records)
@@ -471,25 +482,10 @@ class Keeping:
 
     async def _expired(self) -> None:
         with contextlib.suppress(StoreError):
-            for job in await self._disk.run(self._disk.store.expire, self._wall()):
+            goes_on = {job for job in self._specs if not self.is_over(job)}  # whatever one of its logs says
+            for job in await self._disk.run(self._disk.store.expire, self._wall(), goes_on):
                 self._recorder.leave(job)
                 self._specs.pop(job, None)
                 self._ended_at.pop(job, None)
                 self._pins.drop(job)
                 self.core.forget(job)
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        deadline = self.core.next_deadline()
-        if deadline is not None and not self._closed:
-            self._timer = self._loop.call_at(deadline, self._tick)
-
-    def _tick(self) -> None:
-        assert self._timer is not None
-        late_s = self._loop.time() - self._timer.when()
-        self._timer = None
-        if late_s > OVERSLEPT_S:
-            self.core.overslept(self._loop.time())
-        self._perform(self.core.tick(self._loop.time()))

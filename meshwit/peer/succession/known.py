@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from typing import Final
 
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState
 from meshwit.peer.succession.records import Term, Versions
-from meshwit.peer.succession.settings import GRACE_S, KNOWN_MAX, SILENCE_S, STAGGER_S, STANDBYS_MAX, TIMED_MIN
+from meshwit.peer.succession.settings import (
+    BUSY_S,
+    GRACE_S,
+    KNOWN_MAX,
+    SILENCE_S,
+    STAGGER_S,
+    STANDBYS_MAX,
+    TIMED_MIN,
+    WAKE_S,
+)
 
 RESTORED_MAX: Final = 256
 """Of the jobs found on disk when it began, a peer asks others about so many, the latest ones, though they are over."""
@@ -52,12 +61,13 @@ class Known:
         gathers: what others have of its history is taken, whoever leads it: it is about to be resumed here.
         heard_at: when its leader was last heard; `left_at`, when the connection to it ended.
         over: the outcome's state, once there is one; `closed`, `is_finished` as it was asked last.
+        cancelled: its leader said that it is, though the record of that may not be here.
         parted: peers that stood by or led when the connection to them ended: they may lead on, or tell another end.
     """
 
     __slots__ = (
-        "asked", "closed", "coming", "durable", "followers", "gathers", "heard_at", "led", "left_at", "origin", "over",
-        "parted", "refused", "role", "standbys", "stored", "term", "unwritable", "versions", "wanted",
+        "asked", "cancelled", "closed", "coming", "durable", "followers", "gathers", "heard_at", "led", "left_at",
+        "origin", "over", "parted", "refused", "role", "standbys", "stored", "term", "unwritable", "versions", "wanted",
     )  # fmt: skip
 
     def __init__(self, term: Term, now: float) -> None:
@@ -75,7 +85,7 @@ class Known:
         self.unwritable = self.closed = False
         self.origin = self.heard_at = now
         self.left_at: float | None = None
-        self.led = self.asked = self.gathers = False
+        self.led = self.asked = self.gathers = self.cancelled = False
 
     @property
     def is_timed(self) -> bool:
@@ -89,6 +99,11 @@ class Known:
         """Whether this peer led it to its end, and all of it lies on its disk and at all standbys."""
         led_to_end = self.role is Role.LEADING and self.over is not None and not self.unwritable
         return led_to_end and self.durable == self.versions.get(self.term.log, 0)
+
+    @property
+    def beats(self) -> bool:
+        """Whether its standbys are to hear that this peer lives: until they have all of it."""
+        return bool(self.followers) and (self.over is None or self.durable != self.versions.get(self.term.log, 0))
 
     def just_finished(self) -> bool:
         """Whether it is finished since this was asked last: nobody lacks anything, so of its standbys only the names
@@ -107,15 +122,73 @@ class Known:
         has += [] if self.unwritable else [self.stored]
         return min(min(has, default=0), self.versions[own])
 
-    def takeover_due(self, me: PeerId, linked: Set[PeerId]) -> float | None:
+    def step_down(self) -> None:
+        """Another peer leads it. What the disk did not take of the own log goes with the leadership."""
+        self.followers = {}
+        self.role = Role.AWARE
+        self.versions[self.term.log] = self.stored
+        self.coming = dict(self.versions)
+
+    def led_by_other(self, term: Term, *, took_over: bool, linked: bool, now: float) -> None:
+        """By a higher term; `linked`, if there is a connection to its leader."""
+        self.term = term
+        self.led = self.cancelled = False
+        self.asked = took_over
+        self.over = None  # of a question somebody has decided; an outcome is overruled
+        self.heard_at = now
+        self.left_at = None if linked else now
+
+    def takeover_due(self, me: PeerId, linked: Set[PeerId], signs: Signs) -> float | None:
         """When this peer, `me`, takes the job over, if nothing changes; `linked` are the peers it is connected to."""
         if self.role is not Role.STANDING_BY or self.over is not None:
             return None
         # Who was appointed and had not heard of that when the leader was lost comes after those that are named.
         ahead = self.standbys[: self.standbys.index(me)] if me in self.standbys else self.standbys
         wait = STAGGER_S * sum(peer in linked for peer in ahead)
-        silent = self.heard_at + SILENCE_S + wait
-        return silent if self.left_at is None else min(silent, self.left_at + GRACE_S + wait)
+        spoke_at = min(signs.spoke_at.get(self.term.leader, self.heard_at), self.heard_at + BUSY_S)
+        silent = max(self.heard_at, spoke_at) + SILENCE_S + wait
+        due = silent if self.left_at is None else min(silent, self.left_at + GRACE_S + wait)
+        return due if self.heard_at > signs.woke_at else max(due, signs.woke_at + WAKE_S + wait)
+
+    def check(self, me: PeerId, linked: Set[PeerId]) -> None:
+        """Invariants."""
+        leads = self.role is Role.LEADING
+        assert not leads or self.term.leader == me
+        assert self.role is not Role.STANDING_BY or self.term.leader != me
+        assert leads or not self.followers
+        assert set(self.followers) <= linked
+        assert self.durable <= self.versions.get(self.term.log, 0) or not leads
+
+
+class Signs:
+    """What says that the silence of a leader means less than it seems.
+
+    Attributes:
+        spoke_at: when something came of a peer last, be it a piece of what takes long: its beats may wait behind that.
+        woke_at: when this device was suspended last.
+    """
+
+    def __init__(self) -> None:
+        self.spoke_at: dict[PeerId, float] = {}
+        self.woke_at = float("-inf")
+
+    def spoke(self, peer: PeerId, now: float) -> None:
+        """Something came of a peer."""
+        self.spoke_at[peer] = now
+
+    def gone(self, peer: PeerId) -> None:
+        """The connection to a peer has ended."""
+        self.spoke_at.pop(peer, None)
+
+    def overslept(self, jobs: Iterable[Known], now: float, *, suspended: bool) -> None:
+        """This peer did not run for a while. Whom it waits for since its device woke it waits for still."""
+        for known in jobs:
+            if suspended or known.heard_at > self.woke_at:
+                known.heard_at = now
+            if known.left_at is not None:
+                known.left_at = now
+        if suspended:
+            self.woke_at = now
 
 
 class KnownJobs(dict[str, Known]):
@@ -144,10 +217,12 @@ class KnownJobs(dict[str, Known]):
         self.pop(job, None)
         self.timed.pop(job, None)
 
-    def make_room(self) -> None:
-        """Forget what matters least, where too many are known."""
+    def make_room(self, new: str) -> None:
+        """Forget what matters least, where too many are known: not a `new` one."""
         if len(self) > KNOWN_MAX:
-            idle = [job for job, known in self.items() if known.role is Role.AWARE and not known.versions]
+            idle = [
+                job for job, known in self.items() if known.role is Role.AWARE and not known.versions and job != new
+            ]
             for job in idle[: len(self) - KNOWN_MAX]:
                 self.drop(job)
 

@@ -11,6 +11,12 @@ SILENCE_S: Final = 2.5
 shorter; a takeover that was not needed costs work, never results."""
 GRACE_S: Final = 0.25
 """From the end of the connection until a standby takes over: links are replaced by better ones within less."""
+BUSY_S: Final = 10.0
+"""So long a leader may say nothing of its job while other things come from it: a beat is at the end of what the line
+has taken already, which is 8 MiB at most."""
+WAKE_S: Final = 30.0
+"""After this device was suspended, until it takes over from a leader that it has not heard since: its network comes
+back after some seconds, and finds the old connections ended."""
 STAGGER_S: Final = 0.4
 """Each standby waits so much longer than the one before it: by then that one has said that it leads."""
 KNOWN_MAX: Final = 8192

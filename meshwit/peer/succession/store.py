@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -81,7 +81,7 @@ class Store(Protocol):
     def jobs(self) -> list[Kept]: ...
     def specification(self, job: str) -> tuple[JobSpec, list[Buffer]]: ...
     def roots(self, job: str) -> tuple[str, ...]: ...
-    def expire(self, now: float) -> list[str]: ...
+    def expire(self, now: float, spared: Set[str] = frozenset()) -> list[str]: ...
     def append(self, job: str, log: LogId, first: int, records: Sequence[Record]) -> None: ...
     def read(self, job: str, log: LogId, first: int, stop: int, bytes_max: int) -> list[Record]: ...
     def history(self, job: str) -> History: ...
@@ -163,11 +163,13 @@ class JobStore:
         """Keep a job no longer."""
         self._write(lambda db: rows.delete(db, job))
 
-    def expire(self, now: float) -> list[str]:
+    def expire(self, now: float, spared: Set[str] = frozenset()) -> list[str]:
         """Remove jobs that have been over for longer than they are to be kept, and the oldest of those that are over
-        while all take too much; `now` in seconds since 1970. Returns their ids. Jobs that are not over stay."""
+        while all take too much; `now` in seconds since 1970. Returns their ids. Jobs that are not over stay, and those
+        that are `spared`."""
         kept = self.jobs()
-        over = sorted(((each.ended_at, each) for each in kept if each.ended_at is not None), key=lambda pair: pair[0])
+        ended = ((each.ended_at, each) for each in kept if each.ended_at is not None and each.spec.id not in spared)
+        over = sorted(ended, key=lambda pair: pair[0])
         excess = sum(each.bytes for each in kept) - self.bytes_max
         gone = []
         for ended_at, each in over:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState
 from meshwit.peer.succession import effects as do
-from meshwit.peer.succession.known import RESTORED_MAX, Follower, Known, KnownJobs, Role, sane
+from meshwit.peer.succession.known import RESTORED_MAX, Follower, Known, KnownJobs, Role, Signs, sane
 from meshwit.peer.succession.messages import (
     LOGS_MAX,
     AskJob,
@@ -39,11 +39,13 @@ class Succession:
     Attributes:
         jobs: known ones, by id.
         candidates: linked peers that may stand by, the best first; change them by `rank`.
+        signs: of life, that are no words of leaders.
     """
 
     def __init__(self, me: PeerId) -> None:
         self.me = me
         self.jobs = KnownJobs()
+        self.signs = Signs()
         self.candidates: tuple[PeerId, ...] = ()
         self._linked: set[PeerId] = set()
         self._restored: deque[str] = deque(maxlen=RESTORED_MAX)
@@ -58,9 +60,10 @@ class Succession:
         self._begin(job, known, standbys, now, took_over=False)
         return self._taken()
 
-    def resume(self, job: str, elapsed: float, standbys: int, now: float) -> list[do.Effect]:
-        """Lead a job on that nobody leads, from its history here."""
+    def resume(self, job: str, elapsed: float, standbys: int, now: float, *, to_end: bool = False) -> list[do.Effect]:
+        """Lead a job on that nobody leads, from its history here; or only end it."""
         known = self.jobs[job]
+        known.cancelled = to_end
         if known.role is not Role.LEADING and known.versions:
             known.origin = now - elapsed
             known.wanted = standbys
@@ -144,7 +147,9 @@ class Succession:
                 return True, self._taken()
         return False, self._taken()
 
-    def may_append(self, peer: PeerId, job: str, log: LogId, first: int, count: int) -> tuple[bool, list[do.Effect]]:
+    def may_append(
+        self, peer: PeerId, job: str, log: LogId, first: int, count: int, now: float
+    ) -> tuple[bool, list[do.Effect]]:
         """Whether records are welcome: a leader's at its standbys, anybody's at a leader; and they continue a log."""
         known = self.jobs.get(job)
         welcome = known is not None and (known.role is Role.LEADING or known.gathers or known.term.leader == peer)
@@ -158,6 +163,8 @@ class Succession:
             self._say(peer, Have(job, counts_of(known.versions), ask=True))
             return False, self._taken()
         known.coming[log] = max(first + count, known.coming.get(log, 0))
+        if peer == known.term.leader:  # its beats may wait behind what it sends
+            known.heard_at = now
         return True, []
 
     def not_stored(self, job: str, why: str) -> list[do.Effect]:
@@ -199,6 +206,11 @@ class Succession:
         known = self.jobs.get(job)
         return known is not None and known.led and known.left_at is None and known.over is None
 
+    def is_followed(self, job: str) -> bool:
+        """Whether somebody could lead on a job that this peer leads: he has some of its log."""
+        known = self.jobs.get(job)
+        return known is not None and any(each.has.get(known.term.log, 0) for each in known.followers.values())
+
     def give_up(self, job: str) -> None:
         """This peer cannot lead a job: it is as if it had never heard of it."""
         self.jobs.drop(job)
@@ -206,7 +218,7 @@ class Succession:
     def forget(self, job: str) -> None:
         """A job is kept here no longer."""
         known = self.jobs.get(job)
-        if known is not None and known.role is not Role.LEADING:
+        if known is not None and (known.role is not Role.LEADING or known.over is not None):
             self.jobs.drop(job)
 
     # --- what others say ---------------------------------------------------------------------------------------------
@@ -249,6 +261,7 @@ class Succession:
     def unlinked(self, peer: PeerId, now: float) -> list[do.Effect]:
         """The connection to a peer has ended, or it is known to be dead."""
         self._linked.discard(peer)
+        self.signs.gone(peer)
         for job, known in self.jobs.items():
             if known.term.leader == peer and known.left_at is None:
                 known.left_at = now
@@ -262,12 +275,10 @@ class Succession:
             known.refused.pop(peer, None)
         return self._taken()
 
-    def overslept(self, now: float) -> None:
-        """This peer itself did not run for a while: the silence of leaders says nothing."""
-        for known in self.jobs.values():
-            known.heard_at = now
-            if known.left_at is not None:
-                known.left_at = now
+    def overslept(self, now: float, *, suspended: bool = False) -> None:
+        """This peer itself did not run for a while: the silence of leaders says nothing. After a device was `suspended`
+        its network takes its time."""
+        self.signs.overslept(self.jobs.values(), now, suspended=suspended)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -277,7 +288,7 @@ class Succession:
             self._beat_due = now + BEAT_S
             self._beat(now)
         for job, known in list(self.jobs.timed.items()):
-            due = known.takeover_due(self.me, self._linked)
+            due = known.takeover_due(self.me, self._linked, self.signs)
             if due is not None and due <= now:
                 self._take_over(job, known, now)
         return self._taken()
@@ -285,19 +296,15 @@ class Succession:
     def next_deadline(self) -> float | None:
         """When `tick` is due."""
         timed = self.jobs.timed.values()
-        due = [known.takeover_due(self.me, self._linked) for known in timed]
-        if any(known.followers and known.over is None for known in timed):
+        due = [known.takeover_due(self.me, self._linked, self.signs) for known in timed]
+        if any(known.beats for known in timed):
             due.append(self._beat_due)
         return min((each for each in due if each is not None), default=None)
 
     def check(self) -> None:
         """Invariants; simulations call it after every event."""
         for known in self.jobs.values():
-            assert known.role is not Role.LEADING or known.term.leader == self.me
-            assert known.role is not Role.STANDING_BY or known.term.leader != self.me
-            assert known.role is Role.LEADING or not known.followers
-            assert set(known.followers) <= self._linked
-            assert known.durable <= known.versions.get(known.term.log, 0) or known.role is not Role.LEADING
+            known.check(self.me, self._linked)
         self.jobs.check()
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -316,7 +323,7 @@ class Succession:
         self._appoint(job, known, before, silent=True)
         self._effects.append(do.Led(job, known.term, took_over))
         self._announce(job, known, took_over=took_over)
-        self.jobs.make_room()
+        self.jobs.make_room(job)
 
     def _take_over(self, job: str, known: Known, now: float) -> None:
         rank = known.standbys.index(self.me) + 1 if self.me in known.standbys else 0
@@ -325,7 +332,7 @@ class Succession:
         known.term = Term(max(known.term.epoch, highest) + 1, rank, self.me)
         known.over = None
         known.parted |= {each for each in before if each != self.me and each not in self._linked}
-        self._effects.append(do.TakeOver(job, known.term, now - known.origin))
+        self._effects.append(do.TakeOver(job, known.term, now - known.origin, known.cancelled))
         self._begin(job, known, known.wanted or len(known.standbys), now, took_over=True)
 
     def _appoint(
@@ -359,7 +366,7 @@ class Succession:
         known = self.jobs.get(said.job)
         if known is None:
             known = self.jobs[said.job] = Known(said.term, now)
-            self.jobs.make_room()
+            self.jobs.make_room(said.job)
             known.asked = said.took_over
             self._effects.append(do.Led(said.job, said.term, said.took_over))
         elif said.term < known.term:
@@ -379,6 +386,7 @@ class Succession:
             known.asked = True
             self._effects.append(do.Led(said.job, said.term, took_over=True))
         known.led = said.over is None
+        known.cancelled |= said.over is JobState.CANCELLED
         self._named(known, said)
         known.heard_at = now
         known.left_at = None
@@ -401,19 +409,12 @@ class Succession:
             for each in known.standbys:  # the other leader may not know that they stood by
                 if each in self._linked:
                     self._say(each, said)
-            known.followers = {}
-            known.role = Role.AWARE
-            known.versions[known.term.log] = known.stored  # what the disk did not take goes with the leadership
-            known.coming = dict(known.versions)
-        known.term = said.term
-        known.led = False
-        known.asked = said.took_over
-        known.over = None  # of a question somebody has decided; an outcome is overruled
+            known.step_down()
+        linked = said.term.leader in self._linked
+        known.led_by_other(said.term, took_over=said.took_over, linked=linked, now=now)
         self.jobs.time(said.job)
-        known.heard_at = now
-        known.left_at = None if said.term.leader in self._linked else now
         self._effects.append(do.Led(said.job, said.term, said.took_over))
-        if known.versions and said.term.leader in self._linked:
+        if known.versions and linked:
             self._say(said.term.leader, Have(said.job, counts_of(known.versions)))
 
     def _beaten(self, peer: PeerId, jobs: dict[str, tuple[int, float]], now: float) -> None:
@@ -482,7 +483,7 @@ class Succession:
     def _beat(self, now: float) -> None:
         told: dict[PeerId, dict[str, tuple[int, float]]] = {}
         for job, known in self.jobs.items():
-            if known.over is not None and known.durable == known.versions.get(known.term.log, 0):
+            if not known.beats:
                 continue
             for peer in known.followers:
                 told.setdefault(peer, {})[job] = (known.term.epoch, now - known.origin)

@@ -38,11 +38,16 @@ RECENT_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A `Done` of a peer as it came: its content need not be encoded again."""
+    """A `Done` of a peer as it came: its content need not be encoded again.
+
+    Attributes:
+        unfit: its leader could not take the values: what it made of them is to be recorded.
+    """
 
     peer: PeerId
     done: Done
     buffers: Sequence[Buffer]
+    unfit: bool = False
 
 
 class _Chunk:
@@ -164,7 +169,8 @@ class LogWriter:
         numbers = effect.numbers
         if report is not None and (effect.peer, effect.step) != (report.peer, report.done.step):
             report = None  # these came from elsewhere, while that was being taken
-        if report is not None and not report.done.failures and len(report.done.items.numbers) == len(numbers):
+        plain = report is not None and not report.unfit and not report.done.failures
+        if report is not None and plain and len(report.done.items.numbers) == len(numbers):
             buffers, header, blobs = list(report.buffers), report.done.header, report.done.blobs
         else:
             try:

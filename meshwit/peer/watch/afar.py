@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -41,7 +41,7 @@ from meshwit.peer.watch.messages import (
     Watched,
     WatchMessage,
 )
-from meshwit.peer.watch.outcomes import outcome_of
+from meshwit.peer.watch.outcomes import blobs_of, outcome_of
 from meshwit.peer.watch.serving import Serving
 
 ANSWER_S: Final = 5.0
@@ -50,6 +50,7 @@ ALL_ANSWER_S: Final = 0.7
 LOST_S: Final = 60.0
 """A job that nobody is found to lead for so long is given up by who follows it."""
 LOOK_AGAIN_S: Final = 0.4
+FIND_AGAIN_S: Final = 3.0
 LOST_LATELY_S: Final = 5.0
 """Who was lost so lately may be back, and may be who knows a job that nobody else has heard of."""
 _views: Final = msgspec.msgpack.Decoder(list[JobView])
@@ -73,6 +74,7 @@ class Afar:
         fetch: Any,
         here: Here,
     ) -> None:
+        """`find`, to be set later, seeks a link to whoever leads a job, where not all are linked."""
         self.me = me
         self.codec = codec
         self.say = say
@@ -82,6 +84,7 @@ class Afar:
         self.loop = asyncio.get_running_loop()
         self.keys = itertools.count(1)
         self.runs: dict[int, FollowedJob] = {}
+        self.find: Callable[[str], Awaitable[None]] = _nowhere
         self._lost_at: float | None = None
         self._questions: dict[int, tuple[PeerId, asyncio.Future[Any]]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -98,14 +101,17 @@ class Afar:
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
-    async def jobs(self) -> list[tuple[PeerId, JobView]]:
-        """What all linked peers lead or keep, and who says so; those that do not answer in time are left out."""
-        return (await self.asked())[0]
+    async def jobs(self, like: str = "") -> list[tuple[PeerId, JobView]]:
+        """What all linked peers lead or keep, and who says so; those that do not answer in time are left out. All that
+        they list, or what somebody may mean who says `like`."""
+        return (await self.asked(like))[0]
 
-    async def asked(self) -> tuple[list[tuple[PeerId, JobView]], bool]:
+    async def asked(self, like: str = "") -> tuple[list[tuple[PeerId, JobView]], bool]:
         """The same, and whether that is all there is: everybody answered, and nobody was lost a moment ago."""
         others = [peer for peer in self.linked() if peer != self.me]
-        asked = [asyncio.ensure_future(self._ask(peer, AskJobs(next(self.keys)), ALL_ANSWER_S)) for peer in others]
+        asked = [
+            asyncio.ensure_future(self._ask(peer, AskJobs(next(self.keys), like), ALL_ANSWER_S)) for peer in others
+        ]
         found: list[tuple[PeerId, JobView]] = []
         answers = await asyncio.gather(*asked, return_exceptions=True)
         for peer, told in zip(others, answers, strict=True):
@@ -196,6 +202,10 @@ class Afar:
         task.add_done_callback(self._tasks.discard)
 
 
+async def _nowhere(_job: str) -> None:
+    """Where all are linked to all there is nowhere to look."""
+
+
 class FollowedJob:
     """A job for this peer's owner, whoever leads it now or later; see `control.api.JobRun`."""
 
@@ -213,6 +223,7 @@ class FollowedJob:
         self._found: asyncio.Future[None] = afar.loop.create_future()
         self._outcome: asyncio.Future[Outcome] = afar.loop.create_future()
         self._refused: set[PeerId] = set()
+        self._is_told = False
         self._following: asyncio.Task[None] | None = afar.loop.create_task(self._follow())
 
     async def found(self) -> None:
@@ -296,6 +307,7 @@ class FollowedJob:
         match message:
             case Watched(text=text, filename=filename, name=name):
                 self.script = JobScript(text, filename, name)
+                self._is_told = True
                 self._is_found()
             case Told(events=told):
                 for each in told[:EVENTS_MAX]:
@@ -311,10 +323,11 @@ class FollowedJob:
                 self._look.set()
 
     async def _end(self, peer: PeerId, told: OutcomeTold, buffers: Sequence[Buffer]) -> None:
-        why = await self._afar.fetch(told.blobs, [peer]) if told.blobs else ""
-        if self._outcome.done():
-            return
         try:
+            blobs = blobs_of(buffers)
+            why = await self._afar.fetch(blobs, [peer]) if blobs else ""
+            if self._outcome.done():
+                return
             if why:
                 raise PeerError(f"the results are not to be had: {why}")
             self._outcome.set_result(outcome_of(told, buffers, self._afar.codec))
@@ -327,7 +340,7 @@ class FollowedJob:
 
     async def _follow(self) -> None:
         """Look for whoever tells of it, again and again."""
-        lost_at = self._afar.loop.time()
+        lost_at = sought_at = self._afar.loop.time()
         while self._afar.loop.time() < lost_at + LOST_S:
             self._look.clear()  # what happens from here on may tell more than what is found now
             if self._running is None:
@@ -339,20 +352,38 @@ class FollowedJob:
                 if self._outcome.done():
                     return
                 lost_at = self._afar.loop.time()
+            elif await self._is_kept_here():
+                return
             peer = await self._teller()
             if peer is None or peer not in set(self._afar.linked()):  # it may have gone while others were asked
                 await asyncio.sleep(LOOK_AGAIN_S)
+                if self._afar.loop.time() > sought_at + FIND_AGAIN_S:
+                    await self._afar.find(self.id)
+                    sought_at = self._afar.loop.time()
                 self._refused.clear()
                 continue
             self._unwatch()
             self._peer = peer
+            self._is_told = False
             self._key = next(self._afar.keys)
             self._afar.runs[self._key] = self
             self._afar.say(peer, Watch(self._key, self.id))
             await self._look.wait()
-            if self._found.done():
+            if self._is_told:
                 lost_at = self._afar.loop.time()
         self._give_up()
+
+    async def _is_kept_here(self) -> bool:
+        """Whether this peer led it last, though only to end it, and has what it came to."""
+        here = self._afar.here
+        if here.leader(self.id) != self._afar.me:
+            return False
+        try:
+            script, outcome = await here.kept(self.id)
+        except PeerError:
+            return False
+        self.known(script, outcome)
+        return True
 
     async def _follow_here(self, running: RunningJob) -> None:
         """While this peer leads it."""
@@ -370,7 +401,7 @@ class FollowedJob:
         leader = self._afar.here.leader(self.id)
         if leader in linked and leader != self._afar.me and leader not in self._refused:
             return leader
-        all_told, is_all = await self._afar.asked()
+        all_told, is_all = await self._afar.asked(self.id)
         told = [(peer, view) for peer, view in all_told if view.id == self.id]
         unknown = not told and not self._refused and leader is None
         led_by_nobody = bool(told) and all(view.state in ("interrupted", "held") for _, view in told)

@@ -14,8 +14,8 @@ from meshwit.peer.running_job import RunningJob
 class Here(Protocol):
     """What this peer knows of jobs by itself."""
 
-    def views(self) -> list[JobView]:
-        """The jobs that it leads or keeps."""
+    def views(self, like: str = "") -> list[JobView]:
+        """The jobs that it leads or keeps; only those that a person may mean who says `like`."""
 
     def running(self, job: str) -> RunningJob | None:
         """A job that it leads, or led."""

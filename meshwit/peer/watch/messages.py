@@ -14,14 +14,18 @@ from meshwit.lang.control import Failure
 from meshwit.outcome import JobState
 
 EVENTS_MAX: Final = 1024
-"""Of one message."""
+"""Of one message; beyond EVENTS_BYTES bytes the next begins."""
+EVENTS_BYTES: Final = 256 * 1024
+EVENT_BYTES_MAX: Final = 1024 * 1024
+"""A longer one, a text of that length, is not told: the outcome has it."""
 LINES_MAX: Final = 10_000
 
 
 class AskJobs(msgspec.Struct, frozen=True, array_like=True, tag=61):
-    """Which jobs do you lead, or keep? Answered by `JobsTold`."""
+    """Which jobs do you lead, or keep, that a person may mean who says `like`? Answered by `JobsTold`."""
 
     key: int
+    like: str = ""
 
 
 class JobsTold(msgspec.Struct, frozen=True, array_like=True, tag=62):
@@ -56,8 +60,9 @@ class Told(msgspec.Struct, frozen=True, array_like=True, tag=65):
 
 
 class OutcomeTold(msgspec.Struct, frozen=True, array_like=True, tag=66):
-    """What a job came to: `header` is the list of variables, returned values and partial results, its buffers beside;
-    `blobs` of theirs are to be had of the sender. Or `why` there is none here.
+    """What a job came to: `header` is the list of variables, returned values, partial results and traces; its buffers
+    are beside, and last the list of the blobs that it refers to, which are to be had of the sender. Or `why` there is
+    none here.
 
     Attributes:
         error_line: of the script, and `error_file`, where there is a `failure`.
@@ -66,8 +71,6 @@ class OutcomeTold(msgspec.Struct, frozen=True, array_like=True, tag=66):
     key: int
     state: JobState = JobState.RUNNING
     header: bytes = b""
-    blobs: list[tuple[str, int]] = []
-    trace: list[str] = []
     failure: Failure | None = None
     error_line: int = 0
     text: str = ""

@@ -19,6 +19,8 @@ from meshwit.peer.running_job import RunningJob
 from meshwit.peer.saying import Say
 from meshwit.peer.watch.here import Here
 from meshwit.peer.watch.messages import (
+    EVENT_BYTES_MAX,
+    EVENTS_BYTES,
     EVENTS_MAX,
     Answered,
     AskJobs,
@@ -70,8 +72,8 @@ class Serving:
     def asked(self, peer: PeerId, message: AskJobs | Watch | Unwatch | Steer | AskWhy) -> None:
         """A peer wants something."""
         match message:
-            case AskJobs(key=key):
-                self._say(peer, JobsTold(key, msgspec.msgpack.encode(self._here.views())))
+            case AskJobs(key=key, like=like):
+                self._say(peer, JobsTold(key, msgspec.msgpack.encode(self._here.views(like))))
             case Watch():
                 self._watched(peer, message)
             case Unwatch(key=key):
@@ -150,24 +152,35 @@ class _Served:
     def _on_event(self, event: events.JobEvent) -> None:
         if isinstance(event, events.LanesChanged):
             return  # of this device's worker processes
-        if len(self._waiting) < WAITING_MAX:
-            self._waiting.append(encode(event))
+        encoded = encode(event)
+        if len(self._waiting) < WAITING_MAX and len(encoded) <= EVENT_BYTES_MAX:
+            self._waiting.append(encoded)
         if self._timer is None:
             self._timer = self._loop.call_later(TELL_S, self._tell)
 
     def _tell(self) -> None:
         self._timer = None
         waiting, self._waiting = self._waiting, []
-        for at in range(0, len(waiting), EVENTS_MAX):
-            self._say(self._peer, Told(self._key, waiting[at : at + EVENTS_MAX]))
+        told: list[bytes] = []
+        size = 0
+        for event in waiting:
+            if told and (len(told) >= EVENTS_MAX or size + len(event) > EVENTS_BYTES):
+                self._say(self._peer, Told(self._key, told))
+                told, size = [], 0
+            told.append(event)
+            size += len(event)
+        if told:
+            self._say(self._peer, Told(self._key, told))
 
     async def _end(self) -> None:
         await self._running.ended.wait()
         if self._timer is not None:
             self._timer.cancel()
         self._tell()
-        led_on = self._running.leader.state is JobState.RUNNING  # by another peer
         self._running.unwatch(self._on_event)
+        led_on = self._running.leader.state is JobState.RUNNING
+        if led_on:  # by a peer that whoever is told may not know of
+            self._say(self._peer, OutcomeTold(self._key, why="another peer leads it now"))
         self._on_over(None if led_on else self._running)
 
 

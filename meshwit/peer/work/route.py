@@ -7,6 +7,7 @@ and a task writes them as the link takes them. What waits is bounded by what lea
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
@@ -14,10 +15,11 @@ from typing import Final, Protocol
 from meshwit.codec import Buffer
 from meshwit.peer.letters import Letter
 from meshwit.peer.wire.frames import Channel
-from meshwit.peer.work.transfer import Frame, Packer, Parcel, PlaceBuffer, Unpacker, ViewSegment
+from meshwit.peer.work.transfer import Frame, Packer, Parcel, PlaceBuffer, TransferError, Unpacker, ViewSegment
 
 UNFINISHED_BYTES_MAX: Final = 2 * 1024**3
 """Of buffers whose message has not come."""
+_log = logging.getLogger(__name__)
 
 
 class Way(Protocol):
@@ -80,9 +82,12 @@ class Route:
     def _write(self) -> Frame | None:
         """Write what the link takes; the frame that it did not take."""
         while self._queue:
-            for frame in self._queue[0]:
-                if not self._way.send(Channel.JOB, *frame):
-                    return frame
+            try:
+                for frame in self._queue[0]:
+                    if not self._way.send(Channel.JOB, *frame):
+                        return frame
+            except TransferError as reason:
+                _log.error("%s", reason)
             self._queue.popleft()
         return None
 

@@ -1,7 +1,8 @@
 """Messages with large buffers over frames of limited size. Core.
 
 A frame on Channel.JOB is a `message` or a `piece`. The buffers of a message, and its header if that is long, go before
-it as streams of pieces; the message names them. So a message is complete when it is there, and one writer may put small
+it as streams of pieces; the message names them. What is left of a message that is too long for a frame itself goes as
+one more stream, and a frame that names it. So a message is complete when it is there, and one writer may put small
 messages between the pieces of a large one. A piece is a head and a view of its buffer: nothing is copied to send it. A
 buffer that the receiver can see in memory is not sent at all: the message names where it lies.
 """
@@ -20,16 +21,20 @@ from meshwit.peer.letters import Letter
 
 MESSAGE: Final = 0
 PIECE: Final = 1
+LONG_MESSAGE: Final = 2
 PIECE_BYTES: Final = 512 * 1024
 """A frame may have 1 MiB; shorter ones let messages between them leave sooner."""
 PIECE_BYTES_MIN: Final = 64 * 1024
 """Of all but the last of a stream: what is kept of shorter ones would be more than they hold."""
 HEADER_BYTES_MAX: Final = 64 * 1024
 """A longer header goes as a stream."""
+MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Of what is no buffer and no header: names of blobs, lists of items, events. Read, it is eight times as large."""
 STREAMS_MAX: Final = 65_536
 _PIECE: Final = struct.Struct("<BIQ")
 """Kind, stream, size of the whole stream."""
-_MESSAGE: Final = struct.Struct("<B")
+_LONG_MESSAGE: Final = struct.Struct("<BI")
+"""Kind, stream."""
 
 
 PlaceBuffer: TypeAlias = Callable[[Buffer], SegmentRef | None]
@@ -74,7 +79,8 @@ class Packer:
         self._stream = 0
 
     def frames(self, message: Letter, buffers: Sequence[Buffer] = ()) -> Iterator[Frame]:
-        """The frames of a message, in their order, each in two parts."""
+        """The frames of a message, in their order, each in two parts. Raises TransferError where it
+        is longer than any may be."""
         streams = []
         placed: dict[int, SegmentRef] = {}
         for number, buffer in enumerate(buffers):
@@ -90,7 +96,14 @@ class Packer:
             yield from self._pieces(long)
             header = self._stream
             message = msgspec.structs.replace(message, header=b"")
-        yield b"\0" + _encoder.encode(Envelope(message, streams, header, placed)), b""
+        envelope = _encoder.encode(Envelope(message, streams, header, placed))
+        if len(envelope) > MESSAGE_BYTES_MAX:
+            raise TransferError(f"a {type(message).__name__} of {len(envelope)} bytes cannot be sent")
+        if len(envelope) <= PIECE_BYTES:
+            yield b"\0" + envelope, b""
+        else:
+            yield from self._pieces(envelope)
+            yield _LONG_MESSAGE.pack(LONG_MESSAGE, self._stream), b""
 
     def _pieces(self, buffer: Buffer) -> Iterator[Frame]:
         self._stream = (self._stream + 1) % 2**32
@@ -137,6 +150,12 @@ class Unpacker:
         kind = frame[0] if frame else -1
         if kind == MESSAGE:
             return self._message(memoryview(frame)[1:])
+        if kind == LONG_MESSAGE and len(frame) == _LONG_MESSAGE.size:
+            (_, stream) = _LONG_MESSAGE.unpack(frame)
+            known = self._streams.get(stream)
+            if known is not None and known.size > MESSAGE_BYTES_MAX:
+                raise TransferError(f"a message of more than {MESSAGE_BYTES_MAX} bytes")
+            return self._message(memoryview(self._taken(stream)).cast("B"))
         if kind != PIECE or len(frame) < _PIECE.size:
             raise TransferError("a frame of no known kind")
         self._piece(frame)

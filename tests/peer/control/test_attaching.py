@@ -149,6 +149,16 @@ def test_what_nobody_leads_is_led_on(jobs, tmp_path, state):
     assert jobs.resumed == [("a1b2c3", False)]
 
 
+def test_what_somebody_leads_again_before_it_is_ended_is_cancelled_there(jobs, tmp_path):
+    jobs.known = [JobView(id="a1b2c3", name="Main", state="interrupted")]
+    jobs.is_led_again = True
+    with ServedJobs(tmp_path, jobs) as served:
+        served.client.cancel_job("a1b2c3")
+
+    assert jobs.abandoned == ["a1b2c3"]
+    assert [one.asked for one in jobs.attached] == [["cancel"]]
+
+
 def test_a_request_that_is_refused_says_why(jobs, tmp_path):
     def forbid(job: FakeJob) -> None:
         job.forbids = True

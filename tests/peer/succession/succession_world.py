@@ -29,6 +29,7 @@ class Node:
         self.refuses = ""
         self.durable: dict[str, int] = {}
         self.taken: list[tuple[str, Term]] = []
+        self.to_end: list[str] = []
         self.stepped_down: list[tuple[str, Term]] = []
         self.learned: list[str] = []
         self.finished: list[str] = []
@@ -182,8 +183,9 @@ class World:
                     self._to(node, peer, lambda to, j=job, t=term: self._appointed(to, node.name, j, t))
                 case do.SendRecords(peer=peer):
                     self._to(node, peer, lambda to, e=effect: self._appended(to, node.name, e))
-                case do.TakeOver(job=job, term=term):
+                case do.TakeOver(job=job, term=term, cancelled=cancelled):
                     node.taken.append((job, term))
+                    node.to_end += [job] * cancelled
                     node.disk[job][term.log] = 1
                     node.inbox.append(lambda j=job, t=term: node.core.stored(j, t.log, 1, None, self.now))
                 case do.StepDown(job=job, term=term):
@@ -209,7 +211,9 @@ class World:
         return effects
 
     def _appended(self, node: Node, sender: PeerId, sent: do.SendRecords) -> list[do.Effect]:
-        welcome, effects = node.core.may_append(sender, sent.job, sent.log, sent.first, sent.stop - sent.first)
+        welcome, effects = node.core.may_append(
+            sender, sent.job, sent.log, sent.first, sent.stop - sent.first, self.now
+        )
         if not welcome:
             return effects
         if node.disk_full:

@@ -10,10 +10,21 @@ from hypothesis import strategies as st
 
 from meshwit.ids import PeerId
 from meshwit.outcome import JobState
+from meshwit.peer.succession import effects as do
+from meshwit.peer.succession import known as known_module
 from meshwit.peer.succession.known import Role
 from meshwit.peer.succession.messages import AskJob, CannotStandBy, Have, LeaderBeat, Leads, counts_of
 from meshwit.peer.succession.records import Term
-from meshwit.peer.succession.settings import GRACE_S, SILENCE_S, STAGGER_S, STANDBYS_MAX, TIMED_MIN
+from meshwit.peer.succession.settings import (
+    BEAT_S,
+    BUSY_S,
+    GRACE_S,
+    SILENCE_S,
+    STAGGER_S,
+    STANDBYS_MAX,
+    TIMED_MIN,
+    WAKE_S,
+)
 from meshwit.peer.succession.succession import Succession
 from tests.peer.succession.succession_world import World
 
@@ -209,6 +220,48 @@ def test_a_job_is_finished_once_when_all_of_it_lies_on_its_disk_and_at_all_stand
     assert world["a"].finished == ["job"]
 
 
+def test_a_leader_beats_until_its_standbys_have_the_end_of_its_job():
+    """Who is being brought images still would take over what has ended."""
+    world = World("a", "b")
+    world.lead("a", standbys=1)
+    world["b"].frozen = True
+    world.write("a", 3, over=JobState.COMPLETED)
+    leader = world["a"].core
+    for _ in range(3):
+        due = leader.next_deadline()
+        assert due is not None
+        sent = [effect.message for effect in leader.tick(due) if isinstance(effect, do.Send)]
+        assert any(isinstance(message, LeaderBeat) and "job" in message.jobs for message in sent)
+    world["b"].frozen = False
+    world.settle()
+    assert leader.next_deadline() is None
+
+
+def test_a_leader_that_sends_records_lives():
+    """Its beats may wait behind them."""
+    world = World("a", "b")
+    world.lead("a", standbys=1)
+    standby = world["b"].core
+    before = standby.next_deadline()
+    later = world.now + SILENCE_S / 2
+    welcome, _ = standby.may_append(PeerId("a"), "job", (1, PeerId("a")), 1, 4, later)
+    assert welcome
+    assert before is not None and standby.next_deadline() == before + SILENCE_S / 2
+
+
+def test_who_was_told_that_a_job_is_cancelled_takes_it_over_to_end_it():
+    """Its record may have been lost with its leader: nobody goes on with what a person was told is cancelled."""
+    world = World("a", "b")
+    world.lead("a", standbys=1)
+    world["a"].disk_full = True
+    leader = world["a"]
+    world.perform(leader, leader.core.ended("job", JobState.CANCELLED, world.now))
+    world.settle()
+    world.kill("a")
+    world.run(GRACE_S + 0.1)
+    assert world["b"].to_end == ["job"]
+
+
 def test_a_job_that_ended_while_the_disk_was_full_is_finished_when_there_is_room():
     world = World("a", "b")
     world.lead("a", standbys=1)
@@ -247,6 +300,63 @@ def test_a_job_that_is_held_is_led_on_by_whoever_resumes_it():
         assert world[name].core.jobs["job"].over is None
 
 
+def test_a_standby_whose_device_was_suspended_waits_for_its_network():
+    """It comes back after seconds, and finds the old connections ended: its leader may live."""
+    world = World("a", "b")
+    world.lead("a", standbys=1)
+    world.write("a", 3)
+    standby = world["b"].core
+    standby.overslept(world.now, suspended=True)
+    woke_at = world.now
+    world.cut(("a", "b"))
+    world.run(WAKE_S - 1.0)
+    assert world.leaders() == ["a"]
+    world.heal()
+    world.run(1.0)
+    assert world.leaders() == ["a"]
+    world.kill("a")
+    world.run(GRACE_S + 0.1)
+    assert world.leaders() == ["b"], "it has heard its leader since: it waits no longer than usual"
+    assert world.now < woke_at + WAKE_S + 5.0
+
+
+def test_a_hiccup_while_a_device_waits_for_its_network_ends_no_wait():
+    world = World("a", "b")
+    world.lead("a", standbys=1)
+    standby = world["b"].core
+    standby.overslept(world.now, suspended=True)
+    world.cut(("a", "b"))
+    world.run(5.0)
+    standby.overslept(world.now)
+    world.run(WAKE_S - 7.0)
+    assert world.leaders() == ["a"]
+
+
+def test_a_leader_whose_beats_wait_behind_what_it_sends_is_given_time_but_not_for_ever():
+    world = World("a", "b")
+    world.lead("a", standbys=1)
+    standby, leader = world["b"].core, PeerId("a")
+    heard_at = world.now
+    for after, due in ((2.0, 2.0 + SILENCE_S), (BUSY_S, BUSY_S + SILENCE_S), (BUSY_S + 5.0, BUSY_S + SILENCE_S)):
+        standby.signs.spoke(leader, heard_at + after)
+        assert standby.next_deadline() == pytest.approx(heard_at + due, abs=BEAT_S)
+    standby.signs.spoke(PeerId("c"), heard_at + 90.0)
+    world.kill("a")
+    world.run(GRACE_S + 0.1)
+    assert world.leaders() == ["b"], "where the connection has ended nothing is waited for"
+
+
+def test_a_standby_whose_device_was_suspended_takes_over_if_its_leader_does_not_come_back():
+    world = World("a", "b")
+    world.lead("a", standbys=1)
+    world["b"].core.overslept(world.now, suspended=True)
+    world.kill("a")
+    world.run(WAKE_S - 1.0)
+    assert world.leaders() == []
+    world.run(2.0)
+    assert world.leaders() == ["b"]
+
+
 def test_a_standby_that_slept_itself_does_not_think_its_leader_dead():
     world = World("a", "b")
     world.lead("a")
@@ -272,7 +382,7 @@ def test_the_clock_of_a_job_goes_on_with_its_next_leader():
 def test_a_leader_takes_nobodys_word_for_its_own_log():
     world = World("a", "b")
     world.lead("a")
-    welcome, _ = world["a"].core.may_append(PeerId("b"), "job", (1, PeerId("a")), 1, 5)
+    welcome, _ = world["a"].core.may_append(PeerId("b"), "job", (1, PeerId("a")), 1, 5, world.now)
     assert not welcome
 
 
@@ -367,3 +477,39 @@ def test_jobs_that_are_over_cost_their_leader_and_its_standbys_no_time():
     assert all(len(world[name].core.jobs) == 5 * TIMED_MIN for name in "abc")
     assert all(len(world[name].core.jobs.timed) <= TIMED_MIN for name in "abc")
     assert all(world[name].core.next_deadline() is None for name in "abc")
+
+
+def test_a_job_that_was_led_to_its_end_is_forgotten_when_it_is_kept_no_longer():
+    world = World("a")
+    world.lead("a")
+    core = world["a"].core
+    core.forget("job")
+    assert "job" in core.jobs, "it runs"
+    world.write("a", 2, over=JobState.COMPLETED)
+    core.forget("job")
+    assert "job" not in core.jobs
+
+
+def test_a_new_job_is_known_however_many_others_are(monkeypatch):
+    """Its leader waits for the answer of a standby that forgot it at once."""
+    monkeypatch.setattr(known_module, "KNOWN_MAX", 5)
+    world = World("a", "b")
+    for number in range(8):
+        world.lead("a", f"old{number}", standbys=1)
+    world.lead("a", "new", standbys=1)
+    assert world["b"].core.jobs["new"].role is Role.STANDING_BY
+    core = world["b"].core
+    core.receive(PeerId("a"), Leads("another", Term(1, 0, PeerId("a"))), world.now)
+    assert "another" in core.jobs
+
+
+def test_who_lacks_all_of_a_log_cannot_lead_it_on():
+    """A standby that is named may still be waiting for the job's scene, or refuse."""
+    world = World("a", "b")
+    world["b"].frozen = True
+    world.lead("a", standbys=1)
+    assert world["a"].core.jobs["job"].standbys == ("b",)
+    assert not world["a"].core.is_followed("job")
+    world["b"].frozen = False
+    world.settle()
+    assert world["a"].core.is_followed("job")

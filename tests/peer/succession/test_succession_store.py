@@ -170,6 +170,7 @@ def test_jobs_are_forgotten_when_their_time_is_over(store):
         store.append(name, LOGS[0], 0, [Record(began()), *([over(100.0)] if name != "running" else [])])
     assert store.expire(105.0) == ["never"], "what makes no sense is not kept for ever"
     assert store.expire(111.0) == ["short"]
+    assert store.expire(9999.0, {"long"}) == [], "who leads it now has overruled its end"
     assert sorted(each.spec.id for each in store.jobs()) == ["long", "running"]
     assert all_of(store, LOGS[0], "short") == []
     store.put(spec("short"), [])

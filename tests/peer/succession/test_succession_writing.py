@@ -50,6 +50,16 @@ def test_results_that_come_close_together_are_one_record():
     assert log.durable(1) == ([(7, A, number + 1) for number in range(100)], [])
 
 
+def test_what_a_leader_made_of_values_that_it_could_not_take_is_recorded():
+    """Its disk had no room for their blobs, say: who leads next must not find values that nobody has."""
+    log = writer()
+    told = report([0, 1], [5, 6], 1)
+    log.keep(KeepResults((3,), 0, 7, A, [0, 1], [None, None]), Report(told.peer, told.done, told.buffers, unfit=True))
+    (record,) = log.close()
+    assert values_of(record) == [None, None]
+    assert log.durable(1)[0] == [(7, A, 1)], "the peer that made them is told all the same"
+
+
 def test_a_report_that_is_taken_whole_is_not_encoded_again():
     log = writer()
     array = np.arange(100_000.0)

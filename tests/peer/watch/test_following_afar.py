@@ -14,20 +14,27 @@ from meshwit.outcome import JobState, Outcome
 from meshwit.peer.control.api import JobView, PeerError
 from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.watch.afar import LOST_LATELY_S, LOST_S, Afar
-from meshwit.peer.watch.messages import AskJobs, JobsTold, Watch, Watched, WatchMessage
+from meshwit.peer.watch.messages import AskJobs, JobsTold, OutcomeTold, Watch, Watched, WatchMessage
 from simulations.virtual_loop import run_virtually
 
 ME, LEADER, OTHER, SILENT = PeerId("me"), PeerId("leader"), PeerId("other"), PeerId("silent")
+ENDED = Outcome(JobState.CANCELLED, {}, [], [])
 RUNNING = JobView(id="job", state="running")
 
 
 class Here:
     """A peer that has no jobs itself; it notes whether it was asked after it was said to lead."""
 
-    leads = asked_since = False
+    leads = asked_since = has_outcome = False
 
     def running(self, _job: str) -> None:
         self.asked_since |= self.leads
+
+    def leader(self, _job: str) -> PeerId | None:
+        return ME if self.has_outcome else None
+
+    async def kept(self, _job: str) -> tuple[JobScript, Outcome]:
+        return JobScript("text", "job.wit", "Main"), ENDED
 
     def __getattr__(self, name: str):
         return lambda *_: None
@@ -40,6 +47,7 @@ class Mesh:
         self.linked = [LEADER, OTHER]
         self.jobs: dict[PeerId, list[JobView]] = {LEADER: [RUNNING], OTHER: []}
         self.silent: set[PeerId] = set()
+        self.refuses = False
         self.afar = Afar(ME, Codec([]), self.say, lambda: self.linked, None, Here())
 
     def say(self, peer: PeerId, message: WatchMessage, buffers: object = ()) -> None:
@@ -48,6 +56,9 @@ class Mesh:
         if isinstance(message, AskJobs):
             told = JobsTold(message.key, msgspec.msgpack.encode(self.jobs[peer]))
             asyncio.get_running_loop().call_soon(self.afar.received, peer, told, ())
+        elif isinstance(message, Watch) and self.refuses:
+            refused = OutcomeTold(message.key, why="it has not ended, as far as this device knows")
+            asyncio.get_running_loop().call_soon(self.afar.received, peer, refused, ())
         elif isinstance(message, Watch):
             watched = Watched(message.key, "text", "job.wit", "Main")
             asyncio.get_running_loop().call_soon(self.afar.received, peer, watched, ())
@@ -173,6 +184,61 @@ def test_who_tells_of_a_job_and_is_gone_before_it_is_asked_is_not_waited_for():
         mesh.afar.led_by("job", ME)
         await asyncio.sleep(2.0)
         assert mesh.afar.here.asked_since, "it looks again at what this peer leads"
+        followed.detach()
+
+    play(scene)
+
+
+def test_a_job_that_was_found_once_and_that_nobody_tells_of_any_more_is_given_up():
+    """Its leader began anew, say: it is asked again and again, and does not lead."""
+
+    async def scene(mesh: Mesh) -> None:
+        loop = asyncio.get_running_loop()
+        followed = mesh.afar.follow("job", lambda _event: None)
+        await followed.found()
+        began = loop.time()
+        mesh.refuses = True
+        mesh.lose(LEADER)
+        mesh.linked.append(LEADER)
+        with pytest.raises(PeerError, match="nobody in the mesh leads"):
+            await followed.outcome()
+        assert LOST_S <= loop.time() - began < LOST_S + 5.0
+        followed.detach()
+
+    play(scene)
+
+
+def test_who_is_not_linked_to_the_next_leader_seeks_it():
+    async def scene(mesh: Mesh) -> None:
+        sought: list[str] = []
+
+        async def find(job: str) -> None:
+            sought.append(job)
+            mesh.linked.append(OTHER)
+            mesh.jobs[OTHER] = [RUNNING]
+
+        followed = mesh.afar.follow("job", lambda _event: None)
+        await followed.found()
+        mesh.afar.find = find
+        mesh.jobs = {LEADER: []}
+        mesh.lose(LEADER)
+        mesh.linked.clear()
+        await asyncio.sleep(8.0)
+        assert sought == ["job"]
+        assert followed._peer == OTHER
+        followed.detach()
+
+    play(scene)
+
+
+def test_a_job_that_this_peer_took_over_only_to_end_it_has_ended():
+    async def scene(mesh: Mesh) -> None:
+        followed = mesh.afar.follow("job", lambda _event: None)
+        await followed.found()
+        mesh.jobs = {OTHER: []}
+        mesh.afar.here.has_outcome = True
+        mesh.lose(LEADER)
+        assert await followed.outcome() == ENDED
         followed.detach()
 
     play(scene)

@@ -188,14 +188,17 @@ async def until(true: Callable[[], Any], what: str) -> Any:
 
 
 @asynccontextmanager
-async def small_mesh(count: int, folder: Path) -> AsyncIterator[SmallMesh]:
-    """So many engines, called e0, e1, ..., all linked."""
+async def small_mesh(count: int, folder: Path, *, kept: bool = False) -> AsyncIterator[SmallMesh]:
+    """So many engines, called e0, e1, ..., all linked; with `kept` their jobs outlive them."""
     async with AsyncExitStack() as stack:
         engines = [
             await stack.enter_async_context(
                 Engine(
                     registry(),
-                    PeerSettings(workers=1, blobs=folder / f"blobs{index}"), peer_id(bytes([index])), name=f"e{index}"
+                    PeerSettings(
+                        workers=1, blobs=folder / f"blobs{index}", journal=folder / f"kept{index}" if kept else None
+                    ),
+                    peer_id(bytes([index])), name=f"e{index}"
                 )
             )
             for index in range(count)

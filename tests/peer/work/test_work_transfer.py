@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshwit.peer.exec.messages import TaskFailure
+from meshwit.peer.work import transfer
 from meshwit.peer.work.messages import (
     ITEMS_MAX,
     AskBack,
@@ -29,6 +30,7 @@ from meshwit.peer.work.messages import (
 )
 from meshwit.peer.work.transfer import (
     HEADER_BYTES_MAX,
+    LONG_MESSAGE,
     MESSAGE,
     PIECE,
     PIECE_BYTES,
@@ -128,6 +130,38 @@ def test_a_small_message_may_go_between_the_pieces_of_a_large_one(small, large, 
     at = data.draw(st.integers(0, len(frames) - 1))
     frames[at:at] = frames_of(packer, small)
     assert crossed(unpacker, frames) == [(small, []), large]
+
+
+def test_a_message_longer_than_a_frame_crosses_in_pieces():
+    """One that names many items or blobs, however short its header is."""
+    numbers = list(range(0, 900_000, 3))
+    blobs = [(f"{number:064x}", number) for number in range(20_000)]
+    message = Assigned(1, 2, Span(listed=numbers), b"short", blobs)
+    frames = [b"".join(frame) for frame in Packer().frames(message, [b"beside"])]
+    assert max(map(len, frames)) < 1024 * 1024
+    unpacker = Unpacker(ROOM)
+    parcels = [parcel for frame in frames if (parcel := unpacker.receive(frame)) is not None]
+    assert [(each.message, list(map(bytes, each.buffers))) for each in parcels] == [(message, [b"beside"])]
+    assert not unpacker._streams
+
+
+def test_a_message_longer_than_any_may_be_is_not_sent(monkeypatch):
+    monkeypatch.setattr(transfer, "MESSAGE_BYTES_MAX", 1000)
+    message = Assigned(1, 2, Span(listed=list(range(0, 9000, 3))), b"")
+    with pytest.raises(TransferError, match=r"Assigned of \d+ bytes"):
+        list(Packer().frames(message))
+
+
+def test_attack_a_long_message_that_is_not_there_or_too_long_is_refused(monkeypatch):
+    with pytest.raises(TransferError, match="before its buffers"):
+        Unpacker(ROOM).receive(bytes([LONG_MESSAGE]) + bytes(4))
+    frames = [b"".join(frame) for frame in Packer().frames(Assigned(1, 2, Span(listed=[5] * 600_000), b""))]
+    monkeypatch.setattr(transfer, "MESSAGE_BYTES_MAX", 1000)
+    unpacker = Unpacker(ROOM)
+    for frame in frames[:-1]:
+        unpacker.receive(frame)
+    with pytest.raises(TransferError, match="more than 1000 bytes"):
+        unpacker.receive(frames[-1])
 
 
 def test_any_buffer_crosses():
