@@ -111,12 +111,14 @@ class OwnPeer:
         found: Future[bool] = Future()
 
         def look() -> None:
-            with contextlib.suppress(PeerError):  # it stops
+            try:
                 found.set_result(self._peer is not None and bool(self._peer.irreplaceable_for()))
+            except PeerError:  # it stops
+                found.set_result(False)
 
         self._in_loop(look)
         wait([found], LOOK_WITHIN_S)
-        return found.done() and found.result()
+        return found.result() if found.done() else self.runs  # one that is busy answers later
 
     def start(self) -> MeshView:
         """Its mesh, once it answers and others had the time to come. Raises UpError and PeerError."""

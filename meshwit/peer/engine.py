@@ -163,6 +163,8 @@ class Engine:
             functions=self.settings.functions, pickles=self.settings.allow_pickle, bytes_of=self.blobs.view,
         )  # fmt: skip
         stack.callback(self._working.close)
+        if self.settings.journal is not None:
+            self.blobs.hold()  # until what kept jobs need is pinned
         self._exchange = BlobService(
             self.blobs,
             self._send_blob,
@@ -381,7 +383,14 @@ class Engine:
         sources = [peer for peer in dict.fromkeys(holders) if peer != self.me]
         try:
             for name, size in blobs:
-                await self._exchange.fetch(name, size, sources)
+                try:
+                    await self._exchange.fetch(name, size, sources)
+                except BlobError:
+                    # Who was named may have lost it; standbys, makers and those who ran tasks with it may have it.
+                    others = [peer for peer in self._routes if peer not in sources]
+                    if not others:
+                        raise
+                    await self._exchange.fetch(name, size, others)
         except BlobError as error:
             return str(error)
         return ""

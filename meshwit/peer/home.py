@@ -10,6 +10,8 @@ import platformdirs
 
 HOME_VARIABLE: Final = "MESHWIT_HOME"
 MEMBERSHIP_FILE: Final = "membership.msgpack"
+JOBS_FILE: Final = "jobs.sqlite"
+"""Where jobs are kept; what begins so belongs to it."""
 """In a profile's folder, while that is a member of a mesh."""
 
 

@@ -37,6 +37,9 @@ class NoBlobs:
     def unpin(self, hash: str) -> None:
         raise AssertionError("nothing has blobs")
 
+    def let_go(self) -> None:
+        """There is nothing."""
+
 
 class Watching(Protocol):
     """Sees what peers do, and says how long tasks take: implemented by `checks.Checks`."""

@@ -20,6 +20,8 @@ from meshwit.peer.kept_jobs import KeptJobs
 from meshwit.peer.mesh import known_jobs
 from meshwit.peer.mesh.known_jobs import KnownJobs, merged
 from meshwit.peer.succession import keeping
+from meshwit.peer.succession.known import Role
+from meshwit.peer.succession.settings import GRACE_S
 from tests.peer.work.small_engines import Watched, registry, small_mesh, until
 
 SCRIPT = """
@@ -184,6 +186,39 @@ def test_a_paused_job_stays_paused_under_its_next_leader_and_ends_when_it_is_res
             second.leading.resume(taken)
             await until(lambda: taken.ended.is_set(), "it has ended")
             assert second.leading.outcome(taken).variables["ys"] == [x * x for x in range(200)]
+
+    asyncio.run(main())
+
+
+def test_a_peer_that_stops_takes_nothing_over(tmp_path: Path):
+    """Its links end before it does, which looks like the death of all others."""
+
+    async def main() -> None:
+        async with small_mesh(2, tmp_path, kept=True) as mesh:
+            first, second = mesh.engines
+            first.kept.keeping.rank([second.me])
+            job = Watched(first, WAITS, str(tmp_path), str(tmp_path / "gate"))
+            known = first.kept.keeping.core.jobs[job.job.id]
+            await until(lambda: known.durable == known.versions[known.term.log] > 0, "the other stands by")
+            second.kept.keeping.lay_down()
+            mesh.cut(first, second)
+            await asyncio.sleep(3 * GRACE_S)
+            assert not second.leading.jobs
+            assert second.kept.keeping.core.jobs[job.job.id].role is Role.STANDING_BY
+            (tmp_path / "gate").touch()
+            assert (await job.ends()).state is JobState.COMPLETED
+
+    asyncio.run(main())
+
+
+def test_what_whoever_is_named_does_not_have_is_fetched_from_others(tmp_path: Path):
+    async def main() -> None:
+        async with small_mesh(3, tmp_path) as mesh:
+            first, second, third = mesh.engines
+            blob = third.blobs.put(b"a picture" * 1000)
+            assert await first.fetch([(blob.hash, blob.size)], [second.me]) == ""
+            assert first.blobs.find(blob.hash, blob.size) is not None
+            assert await first.fetch([("0" * 64, 9)], [second.me])
 
     asyncio.run(main())
 

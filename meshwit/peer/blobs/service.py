@@ -153,7 +153,7 @@ class BlobService:
         raw = bytes.fromhex(hash)
         self.store.pin(hash)
         try:
-            path = await self._in_pool(self.store.find, hash)
+            path = await self._in_pool(self.store.find, hash, size)
             if path is not None:
                 return path
             async with self._slots:
@@ -168,14 +168,14 @@ class BlobService:
                     self._perform(self._core.fetch(raw, size, self._sources[hash], self._loop.time(), part))
                     await result
                 except BlobError:
-                    path = await self._in_pool(self.store.find, hash)
+                    path = await self._in_pool(self.store.find, hash, size)
                     if path is not None:  # another process of this device was faster
                         return path
                     raise
                 finally:
                     self._results.pop(raw, None)
                     self._core.cancel(raw)
-            path = await self._in_pool(self.store.find, hash)
+            path = await self._in_pool(self.store.find, hash, size)
             if path is None:
                 raise BlobError(f"the blob {hash[:10]} was fetched, and is gone from this device's disk")
             self._evict_soon()

@@ -56,6 +56,7 @@ class BlobStore:
         self.bytes_max = bytes_max
         self._pins: Counter[str] = Counter()
         self._pins_lock = threading.Lock()
+        self._held = False
         folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, data: bytes | bytearray | memoryview, media_type: str = DEFAULT_MEDIA_TYPE) -> Blob:
@@ -76,7 +77,7 @@ class BlobStore:
     def path(self, blob: Blob) -> Path:
         """The file that holds the bytes. Raises FileNotFoundError."""
         path = self._place(blob.hash)
-        if not path.is_file():
+        if self.find(blob.hash, blob.size) is None:
             raise FileNotFoundError(f"the bytes of {blob} are not on this device")
         return path
 
@@ -106,9 +107,21 @@ class BlobStore:
             if self._pins[hash] <= 0:
                 del self._pins[hash]
 
-    def find(self, hash: str) -> Path | None:
-        """The file of a blob, None if it is not here; counts as a use."""
+    def hold(self) -> None:
+        """Evict nothing until `let_go`: what is needed is not pinned yet."""
+        self._held = True
+
+    def let_go(self) -> None:
+        """All that is needed is pinned."""
+        self._held = False
+
+    def find(self, hash: str, size: int = -1) -> Path | None:
+        """The file of a blob, None if it is not here; counts as a use. Where its size is known, a file of another one
+        is none: power was cut before all of it was on disk."""
         place = self._place(hash)
+        with contextlib.suppress(OSError):
+            if size >= 0 and place.stat().st_size != size:
+                return None
         try:
             os.utime(place)
         except OSError:
@@ -159,7 +172,7 @@ class BlobStore:
         """Remove least recently used files until at most `bytes_max` bytes are left; returns how many were removed."""
         if bytes_max is None:
             bytes_max = self.bytes_max
-        if bytes_max is None:
+        if bytes_max is None or self._held:
             return 0
         files: list[tuple[float, int, Path]] = []
         for path in self.folder.glob("??/*"):

@@ -29,6 +29,7 @@ from meshwit.peer.control.job_messages import OpenStream
 from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.control.options import UpOptions
 from meshwit.peer.engine import Engine, PeerSettings
+from meshwit.peer.job.leader import JobLeader
 from meshwit.peer.job.stream import StreamLeader
 from meshwit.peer.job.workers import Worker
 from meshwit.peer.kept_jobs import Safety
@@ -337,6 +338,16 @@ class MeshJobs:
     def interrupted(self) -> list[JobView]:
         """Jobs kept here that have not ended and that nobody is known to lead."""
         return [view for view in self.known.views() if view.state in (INTERRUPTED, HELD)]
+
+    @property
+    def leads_any(self) -> bool:
+        """Whether it leads a job: streams do not count, which may go on for ever."""
+        return any(isinstance(job.leader, JobLeader) for job in self.engine.leading.jobs)
+
+    def lay_down(self) -> None:
+        """Before its links end, which look like the death of all others: take nothing over any more."""
+        if self.engine.kept is not None:
+            self.engine.kept.keeping.lay_down()
 
     def close(self) -> None:
         """Follow nothing any more."""

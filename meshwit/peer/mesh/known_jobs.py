@@ -68,7 +68,13 @@ class KnownJobs:
     def is_followed(self, job: str) -> bool:
         """Whether another peer could lead on a job that this one leads."""
         kept = self._engine.kept
-        return kept is not None and kept.keeping.core.is_followed(job)
+        return kept is not None and kept.keeping.core.jobs.is_followed(job)
+
+    @property
+    def owed(self) -> int:
+        """How many jobs have ended here whose standbys do not have all of them yet."""
+        kept = self._engine.kept
+        return kept.keeping.core.jobs.owed if kept is not None else 0
 
     async def kept(self, job: str) -> tuple[JobScript, Outcome]:
         """The outcome of a job that has ended. Raises PeerError."""
@@ -152,7 +158,7 @@ class KnownJobs:
         over = known.over if known is not None else None
         ended = keeping.ended_at(spec.id)
         state = over.value if over is not None else INTERRUPTED
-        if over is None and keeping.core.is_led(spec.id):
+        if over is None and keeping.core.jobs.is_led(spec.id):
             state = JobState.RUNNING.value
         return JobView(
             id=spec.id,

@@ -28,6 +28,7 @@ class Merger:
         spawn: runs a coroutine as long as the peer lives.
         is_alone: whether this peer made its mesh and nobody else is in it.
         is_new: whether its mesh is so new that all who are in it would give it up.
+        is_busy: whether it leads a job, which nobody would go on with.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Merger:
         spawn: Callable[[Coroutine[Any, Any, object]], None],
         is_alone: Callable[[], bool],
         is_new: Callable[[], bool],
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self.on_merge: Callable[[Joined], None] = lambda _joined: None
         """Called with the place in another mesh, in which this one, of this peer alone, is to be merged."""
@@ -50,6 +52,7 @@ class Merger:
         self._spawn = spawn
         self._is_alone = is_alone
         self._is_new = is_new
+        self._is_busy = is_busy
         self._loop = asyncio.get_running_loop()
         self._strangers = Strangers()
         self._merging = False
@@ -81,7 +84,7 @@ class Merger:
             self._spawn(self._merge())
 
     def _better(self) -> Sighting | None:
-        if not self._may_merge:
+        if not self._may_merge or self._is_busy():  # what it leads would be interrupted
             return None
         own = mesh_hash(self._keeper.mesh)
         return self._strangers.better(own, self._loop.time(), alone=self._is_alone(), new=self._is_new())

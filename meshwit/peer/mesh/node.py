@@ -61,6 +61,7 @@ class MeshPeer:
         self._fault: UpError | None = None
         self._parts: Parts | None = None
         self._leaving = False
+        self._ended = False
         self._merged: Joined | None = None
         self._told_ready = False
         self._started_at = time.monotonic()
@@ -96,6 +97,8 @@ class MeshPeer:
         self, home: Home, profile: Profile, ready: Callable[[RunnablePeer], None], contacts: tuple[Address, ...]
     ) -> tuple[Address, ...] | None:
         """Runs as a member of one mesh; contacts in the next one if it was merged into that, else None."""
+        if self._ended:  # while it went over to another mesh
+            return None
         self._stop.clear()
         self._merged = None
         try:
@@ -150,14 +153,16 @@ class MeshPeer:
             await asyncio.sleep(MEET_EVERY_S)
 
     def irreplaceable_for(self) -> int:
-        """How many streams and jobs would end with it, since it leads them and nobody stands by to lead on, and how
-        many have ended that it is still telling of."""
+        """How many streams and jobs would end with it, since it leads them and nobody stands by to lead on; and how
+        many have ended that it is still telling of, its standbys among them."""
         jobs = self.parts.jobs
-        return sum(not jobs.known.is_followed(job.id) for job in jobs.engine.leading.jobs) + jobs.untold
+        alone = sum(not jobs.known.is_followed(job.id) for job in jobs.engine.leading.jobs)
+        return alone + jobs.known.owed + jobs.untold
 
     def end(self, fault: UpError | None = None) -> None:
         """Stops; with a fault, `run` raises it."""
         self._fault = self._fault or fault
+        self._ended = True
         self._stop.set()
 
     @property

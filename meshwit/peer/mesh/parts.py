@@ -114,7 +114,7 @@ class Parts:
         self.discovery = Discovery(lambda sighting: self.seeker.sighted(sighting))
         self.merger = Merger(
             keeper, links, member.name, may_merge=options.open and not options.new, spawn=self.spawn,
-            is_alone=lambda: self.is_alone, is_new=lambda: self.is_new,
+            is_alone=lambda: self.is_alone, is_new=lambda: self.is_new, is_busy=lambda: jobs.leads_any,
         )  # fmt: skip
         self.seeker = Seeker(
             mesh_hash(keeper.mesh), links, self.book, self.discovery, spawn=self.spawn, addresses_of=self._reachable,
@@ -187,6 +187,7 @@ class Parts:
     async def close(self) -> None:
         """Stops everything but what was made before the parts."""
         self._closed = True
+        self.jobs.lay_down()
         self.news.close()
         self.admissions.close()
         self.merger.close()

@@ -134,12 +134,19 @@ class Keeping:
         self.core.restore(kept.spec.id, versions, term, over, self._loop.time())
 
     async def _pin_all(self, jobs: Sequence[str]) -> None:
-        with contextlib.suppress(StoreError):
-            for job in jobs:
+        for job in jobs:
+            with contextlib.suppress(StoreError):
                 blobs = await self._disk.run(self._disk.store.blobs, job)
                 spec = self._specs.get(job)
                 if spec is not None:
                     self._pins.add(job, blobs | {name for name, _ in spec.arguments.blobs})
+        self._pins.complete()
+
+    def lay_down(self) -> None:
+        """Lead nothing on any more, and have standbys sent what there is."""
+        self._ticker.close()
+        for job in list(self._recorder.logs):
+            self._recorder.flush(job)
 
     async def close(self) -> None:
         """Write what is to be written, and stop. Jobs that run here are left for others to take over."""
@@ -225,7 +232,7 @@ class Keeping:
         self._perform(self.core.gather(job))
         if others:
             await asyncio.sleep(GATHER_S)
-        if job in self._recorder.logs or self.core.is_led(job):
+        if job in self._recorder.logs or self.core.jobs.is_led(job):
             return False
         if self.is_over(job):
             raise LookupError("it has ended")
@@ -438,12 +445,12 @@ class Keeping:
             self._arrivals.in_order(message.job, storing)
 
     async def _store_records(self, peer: PeerId, job: str, log: LogId, first: int, records: Sequence[Record]) -> None:
+        self._pins.add(job, (name for record in records for name, _ in record.blobs))
         try:
             over = await self._arrivals.records(peer, job, log, first, records)
         except RefusedError as reason:
             self._perform(self.core.not_stored(job, str(reason)))
             return
-        self._pins.add(job, (name for record in records for name, _ in record.blobs))
         term = self.term(job)
         if over is not None and term is not None and term.log == log:  # others' are overruled
             self._over(job, over.ended_at)

@@ -212,6 +212,21 @@ class KnownJobs(dict[str, Known]):
             self.timed = {job: known for job, known in self.timed.items() if known.is_timed}
             self._timed_max = max(TIMED_MIN, 2 * len(self.timed))
 
+    def is_led(self, job: str) -> bool:
+        """Whether somebody leads a job, as far as is known here."""
+        known = self.get(job)
+        return known is not None and known.led and known.left_at is None and known.over is None
+
+    def is_followed(self, job: str) -> bool:
+        """Whether somebody could lead on a job that this peer leads: he has some of its log."""
+        known = self.get(job)
+        return known is not None and any(each.has.get(known.term.log, 0) for each in known.followers.values())
+
+    @property
+    def owed(self) -> int:
+        """How many jobs have ended here whose standbys do not have all of them yet."""
+        return sum(known.beats and known.over not in (None, JobState.HELD) for known in self.timed.values())
+
     def drop(self, job: str) -> None:
         """Know nothing of a job any more."""
         self.pop(job, None)

@@ -15,6 +15,9 @@ class Shelf(Protocol):
     def unpin(self, hash: str) -> None:
         """Takes one `pin` back."""
 
+    def let_go(self) -> None:
+        """All that is needed is pinned: what is not may be evicted."""
+
 
 class Pins:
     """See the module."""
@@ -30,6 +33,10 @@ class Pins:
             if name not in pinned:
                 pinned.add(name)
                 self._shelf.pin(name)
+
+    def complete(self) -> None:
+        """All jobs that are kept were added."""
+        self._shelf.let_go()
 
     def drop(self, job: str) -> None:
         """A job is kept no longer."""

@@ -22,6 +22,7 @@ import msgspec
 from meshwit.codec import Buffer
 from meshwit.lang.control import Failure
 from meshwit.outcome import JobState
+from meshwit.peer.home import JOBS_FILE
 from meshwit.peer.succession import rows
 from meshwit.peer.succession.history import History
 from meshwit.peer.succession.records import (
@@ -39,7 +40,7 @@ from meshwit.peer.succession.records import (
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.files import private_folder
 
-FILE: Final = "jobs.sqlite"
+FILE: Final = JOBS_FILE
 BYTES_MAX: Final = 4 * 1024**3
 """Of all jobs; beyond it those that are over go, the oldest first."""
 ASIDE_MAX: Final = 3

@@ -201,16 +201,6 @@ class Succession:
             self._say(known.term.leader, Have(job, counts_of(known.versions)))
         return self._taken()
 
-    def is_led(self, job: str) -> bool:
-        """Whether somebody leads a job, as far as is known here."""
-        known = self.jobs.get(job)
-        return known is not None and known.led and known.left_at is None and known.over is None
-
-    def is_followed(self, job: str) -> bool:
-        """Whether somebody could lead on a job that this peer leads: he has some of its log."""
-        known = self.jobs.get(job)
-        return known is not None and any(each.has.get(known.term.log, 0) for each in known.followers.values())
-
     def give_up(self, job: str) -> None:
         """This peer cannot lead a job: it is as if it had never heard of it."""
         self.jobs.drop(job)
@@ -357,7 +347,7 @@ class Succession:
             self._say(peer, message)
 
     def _leads_of(self, job: str, known: Known, *, took_over: bool = False) -> Leads:
-        left = known.term.leader == self.me and known.role is not Role.LEADING
+        left = known.role is not Role.LEADING and (known.term.leader == self.me or not known.led)
         return Leads(job, known.term, list(known.standbys), took_over, known.over, left)
 
     def _leads(self, peer: PeerId, said: Leads, now: float) -> None:
@@ -371,6 +361,9 @@ class Succession:
             self._effects.append(do.Led(said.job, said.term, said.took_over))
         elif said.term < known.term:
             self._say(peer, self._leads_of(said.job, known))
+            return
+        elif said.term > known.term and said.left and known.role is Role.LEADING:
+            self._lead_above(said, known, now)
             return
         elif said.term > known.term:
             self._led_by_other(said, known, now)
@@ -416,6 +409,15 @@ class Succession:
         self._effects.append(do.Led(said.job, said.term, said.took_over))
         if known.versions and linked:
             self._say(said.term.leader, Have(said.job, counts_of(known.versions)))
+
+    def _lead_above(self, said: Leads, known: Known, now: float) -> None:
+        """By a term above one that nobody leads by any more: whoever took it ended, and came back or left word."""
+        self._effects.append(do.StepDown(said.job, said.term))
+        standbys = known.standbys
+        known.step_down()
+        known.led_by_other(said.term, took_over=False, linked=said.term.leader in self._linked, now=now)
+        known.standbys = standbys
+        self._take_over(said.job, known, now)
 
     def _beaten(self, peer: PeerId, jobs: dict[str, tuple[int, float]], now: float) -> None:
         for job, (epoch, elapsed) in jobs.items():

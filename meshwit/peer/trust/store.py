@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from meshwit.peer.home import MEMBERSHIP_FILE, default_folder
+from meshwit.peer.home import JOBS_FILE, MEMBERSHIP_FILE, default_folder
 from meshwit.peer.trust.certificates import (
     DEPTH_MAX,
     CertificateKind,
@@ -93,7 +93,8 @@ class Profile:
     def forget_membership(self) -> None:
         """Leaves no trace of the mesh: its next start is that of a fresh device, with the same key."""
         self._require_lock()
-        for path in (_membership_file(self.folder), self.address_book_file):
+        jobs = self.folder.glob(f"{JOBS_FILE}*")
+        for path in (_membership_file(self.folder), self.address_book_file, *jobs):
             path.unlink(missing_ok=True)
 
     def forget_key(self) -> None:

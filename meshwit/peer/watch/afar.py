@@ -51,6 +51,8 @@ LOST_S: Final = 60.0
 """A job that nobody is found to lead for so long is given up by who follows it."""
 LOOK_AGAIN_S: Final = 0.4
 FIND_AGAIN_S: Final = 3.0
+FETCH_TRIES: Final = 3
+"""Peers that are asked for the files of an outcome."""
 LOST_LATELY_S: Final = 5.0
 """Who was lost so lately may be back, and may be who knows a job that nobody else has heard of."""
 _views: Final = msgspec.msgpack.Decoder(list[JobView])
@@ -223,6 +225,7 @@ class FollowedJob:
         self._found: asyncio.Future[None] = afar.loop.create_future()
         self._outcome: asyncio.Future[Outcome] = afar.loop.create_future()
         self._refused: set[PeerId] = set()
+        self._unfetched = 0
         self._is_told = False
         self._following: asyncio.Task[None] | None = afar.loop.create_task(self._follow())
 
@@ -329,6 +332,12 @@ class FollowedJob:
             if self._outcome.done():
                 return
             if why:
+                self._unfetched += 1
+                if self._unfetched < FETCH_TRIES:  # another one may have them
+                    self._refused.add(peer)
+                    self._peer = None
+                    self._look.set()
+                    return
                 raise PeerError(f"the results are not to be had: {why}")
             self._outcome.set_result(outcome_of(told, buffers, self._afar.codec))
         except (CodecError, PeerError) as reason:
@@ -404,7 +413,8 @@ class FollowedJob:
         all_told, is_all = await self._afar.asked(self.id)
         told = [(peer, view) for peer, view in all_told if view.id == self.id]
         unknown = not told and not self._refused and leader is None
-        led_by_nobody = bool(told) and all(view.state in ("interrupted", "held") for _, view in told)
+        views = [*self._afar.here.views(self.id), *(view for _, view in told)]
+        led_by_nobody = bool(views) and all(view.state in ("interrupted", "held") for view in views)
         if is_all and not self._found.done() and (unknown or led_by_nobody):
             self._give_up()
             raise asyncio.CancelledError

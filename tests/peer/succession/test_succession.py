@@ -164,6 +164,41 @@ def test_two_successors_in_two_halves_become_one():
     assert world["c"].disk["job"] == {(1, "a"): 1, (2, "b"): 4, (2, "c"): 6}
 
 
+def test_a_leader_is_not_overruled_by_a_term_that_nobody_leads_by():
+    """Who took it, cut off and alone, ended, and came back: it leads nothing, and nobody else would."""
+    world = World("a", "b", "c")
+    world.lead("a")
+    world.write("a", 4)
+    world.cut(("b", "a"), ("b", "c"))
+    world.run(SILENCE_S + 2.0)
+    assert world.leaders() == ["a", "b"]
+    world.kill("b")
+    world.write("a", 9)
+    world.heal()
+    world.restart("b")
+    world.run(0.2)
+    assert world.leaders() == ["a"]
+    known = world["a"].core.jobs["job"]
+    assert known.term.epoch == 3
+    assert sorted(known.standbys) == ["b", "c"]
+    assert known.versions[1, PeerId("a")] == 9, "nothing that it had is lost"
+
+
+def test_nor_by_hearsay_of_one():
+    world = World("a", "b", "c", "d")
+    world.lead("a")
+    world.write("a", 4)
+    world.cut(("b", "a"), ("b", "c"), ("d", "a"), ("d", "c"))
+    world.run(SILENCE_S + 2.0)
+    assert world.leaders() == ["a", "b"]
+    world.kill("b", "d")
+    world.heal()
+    world.restart("d")
+    world.run(0.2)
+    assert world.leaders() == ["a"]
+    assert world["a"].core.jobs["job"].term.epoch == 3
+
+
 def test_a_device_that_comes_back_hears_who_leads_its_job():
     world = World("a", "b", "c")
     world.lead("a")
@@ -227,6 +262,7 @@ def test_a_leader_beats_until_its_standbys_have_the_end_of_its_job():
     world["b"].frozen = True
     world.write("a", 3, over=JobState.COMPLETED)
     leader = world["a"].core
+    assert leader.jobs.owed == 1
     for _ in range(3):
         due = leader.next_deadline()
         assert due is not None
@@ -235,6 +271,7 @@ def test_a_leader_beats_until_its_standbys_have_the_end_of_its_job():
     world["b"].frozen = False
     world.settle()
     assert leader.next_deadline() is None
+    assert leader.jobs.owed == 0
 
 
 def test_a_leader_that_sends_records_lives():
@@ -509,7 +546,7 @@ def test_who_lacks_all_of_a_log_cannot_lead_it_on():
     world["b"].frozen = True
     world.lead("a", standbys=1)
     assert world["a"].core.jobs["job"].standbys == ("b",)
-    assert not world["a"].core.is_followed("job")
+    assert not world["a"].core.jobs.is_followed("job")
     world["b"].frozen = False
     world.settle()
-    assert world["a"].core.is_followed("job")
+    assert world["a"].core.jobs.is_followed("job")

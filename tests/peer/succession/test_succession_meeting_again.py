@@ -117,7 +117,7 @@ def test_who_led_a_job_and_began_anew_is_not_taken_for_its_leader():
     b = world["b"]
     world.perform(b, b.core.gather("job"))
     world.settle()
-    assert not b.core.is_led("job")
+    assert not b.core.jobs.is_led("job")
 
 
 def test_who_led_a_job_and_began_anew_says_so_to_whoever_led_by_a_lower_term():
@@ -135,4 +135,4 @@ def test_who_led_a_job_and_began_anew_says_so_to_whoever_led_by_a_lower_term():
     for name in "abc":
         assert world[name].core.jobs["job"].term.log == (2, B)
         assert world[name].core.jobs["job"].over is None
-        assert not world[name].core.is_led("job")
+        assert not world[name].core.jobs.is_led("job")

@@ -10,7 +10,7 @@ import pytest
 from small_mesh import NOW, chance, founded
 
 from meshwit.ids import peer_id
-from meshwit.peer.home import default_folder
+from meshwit.peer.home import JOBS_FILE, default_folder
 from meshwit.peer.trust.certificates import CertificateKind, issue
 from meshwit.peer.trust.errors import TrustError
 from meshwit.peer.trust.locks import FileLock
@@ -146,8 +146,12 @@ def test_attack_the_membership_of_another_key(home):
 def test_leaving_forgets_the_mesh_and_a_new_key_makes_a_new_device(home):
     with home.profile() as profile:
         member(profile)
+        jobs = [profile.folder / f"{JOBS_FILE}{end}" for end in ("", "-wal", "-shm", ".damaged-1")]
+        for path in jobs:
+            path.write_bytes(b"what members of this mesh had computed")
         profile.forget_membership()
         assert profile.load_membership() is None
+        assert not any(path.exists() for path in jobs), "the next mesh has no business with it"
     with home.profile() as again:
         assert again.key.id == profile.key.id
         again.forget_key()

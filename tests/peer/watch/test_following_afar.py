@@ -15,6 +15,7 @@ from meshwit.peer.control.api import JobView, PeerError
 from meshwit.peer.control.job_script import JobScript
 from meshwit.peer.watch.afar import LOST_LATELY_S, LOST_S, Afar
 from meshwit.peer.watch.messages import AskJobs, JobsTold, OutcomeTold, Watch, Watched, WatchMessage
+from meshwit.peer.watch.outcomes import outcome_told
 from simulations.virtual_loop import run_virtually
 
 ME, LEADER, OTHER, SILENT = PeerId("me"), PeerId("leader"), PeerId("other"), PeerId("silent")
@@ -26,9 +27,13 @@ class Here:
     """A peer that has no jobs itself; it notes whether it was asked after it was said to lead."""
 
     leads = asked_since = has_outcome = False
+    own: tuple[JobView, ...] = ()
 
     def running(self, _job: str) -> None:
         self.asked_since |= self.leads
+
+    def views(self, _like: str = "") -> list[JobView]:
+        return self.own
 
     def leader(self, _job: str) -> PeerId | None:
         return ME if self.has_outcome else None
@@ -239,6 +244,46 @@ def test_a_job_that_this_peer_took_over_only_to_end_it_has_ended():
         mesh.afar.here.has_outcome = True
         mesh.lose(LEADER)
         assert await followed.outcome() == ENDED
+        followed.detach()
+
+    play(scene)
+
+
+def test_a_job_that_only_this_peer_has_and_nobody_leads_is_given_up_at_once():
+    """Who waits for it is told to resume it, rather than after a minute."""
+
+    async def scene(mesh: Mesh) -> None:
+        mesh.jobs = {LEADER: [], OTHER: []}
+        mesh.afar.here.own = (JobView(id="job", state="interrupted"),)
+        with pytest.raises(PeerError, match="nobody in the mesh leads"):
+            await mesh.found_after()
+        assert mesh.taken_s < 0.1
+
+    play(scene)
+
+
+def test_results_that_one_peer_cannot_give_are_had_of_another():
+    async def scene(mesh: Mesh) -> None:
+        codec = Codec([])
+        asked: list[PeerId] = []
+
+        async def fetch(_blobs: object, sources: list[PeerId]) -> str:
+            asked.extend(sources)
+            return "it is not there" if sources == [LEADER] else ""
+
+        def say(peer: PeerId, message: WatchMessage, buffers: object = ()) -> None:
+            if not isinstance(message, Watch):
+                mesh.say(peer, message, buffers)
+                return
+            told, beside = outcome_told(message.key, JobScript("", "", ""), ENDED, codec)
+            beside[-1] = msgspec.msgpack.encode([("ab" * 32, 5)])
+            asyncio.get_running_loop().call_soon(mesh.afar.received, peer, told, beside)
+
+        mesh.jobs = {peer: [JobView(id="job", state="cancelled")] for peer in (LEADER, OTHER)}
+        mesh.afar.say, mesh.afar.fetch = say, fetch
+        followed = mesh.afar.follow("job", lambda _event: None)
+        assert await followed.outcome() == ENDED
+        assert asked == [LEADER, OTHER]
         followed.detach()
 
     play(scene)
