@@ -7,6 +7,7 @@ the same way as what they say to others, without the wire. Runs on an asyncio lo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import platform
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -54,6 +55,9 @@ from meshwit.peer.work.transfer import GoneError, TransferError
 from meshwit.peer.work.working import Working
 from meshwit.plugins.registry import Registry
 
+OTHERS_S: Final = 5.0
+OTHERS_BYTES_PER_S: Final = 4_000_000
+"""So long peers are asked for a blob that whoever was named does not have."""
 HERE: Final = PeerId("here")
 """The id of a peer that is in no mesh."""
 
@@ -195,7 +199,8 @@ class Engine:
 
     def _keeping(self, folder: Path, leads: Leads) -> Keeping:
         return Keeping(
-            self.me, partial(JobStore, folder), self.codec, self.say, self.fetch, self.linked_peers, leads, self.blobs,
+            self.me, partial(JobStore, folder), self.codec, self.say, self.fetch, self.linked_peers, leads,
+            self._exchange,
         )  # fmt: skip
 
     def _compiled(self, text: str, filename: str) -> ir.Program:
@@ -390,7 +395,12 @@ class Engine:
                     others = [peer for peer in self._routes if peer not in sources]
                     if not others:
                         raise
-                    await self._exchange.fetch(name, size, others)
+                    # Others that lack it may wait for each other.
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(OTHERS_S + size / OTHERS_BYTES_PER_S):
+                            await self._exchange.fetch(name, size, others)
+                            continue
+                    raise
         except BlobError as error:
             return str(error)
         return ""

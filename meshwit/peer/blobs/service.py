@@ -149,6 +149,11 @@ class BlobService:
         """Takes one `pin` back."""
         self.store.unpin(hash)
 
+    def let_go(self) -> None:
+        """All that is needed is pinned."""
+        self.store.let_go()
+        self._evict_soon()
+
     async def _fetch(self, hash: str, size: int) -> Path:
         raw = bytes.fromhex(hash)
         self.store.pin(hash)

@@ -39,7 +39,8 @@ class KnownJobs:
         id begins so, or they have that name."""
         like = like.strip().casefold()
         leading = self._engine.leading
-        led = [self._view(job) for job in (*reversed(leading.jobs), *reversed(leading.ended)) if self._is_job(job)]
+        jobs = (*leading.ended, *leading.jobs)  # one that was led here twice is told as it is now
+        led = list({job.id: self._view(job) for job in jobs if self._is_job(job)}.values())
         ids = {view.id for view in led}
         kept = self._engine.kept
         others = [] if kept is None else [self._kept_view(spec) for spec in kept.keeping.kept() if spec.id not in ids]

@@ -55,7 +55,7 @@ class Merger:
         self._is_busy = is_busy
         self._loop = asyncio.get_running_loop()
         self._strangers = Strangers()
-        self._merging = False
+        self._merging = self._postponed = False
         self._closed = False
 
     def seen(self, sighting: Sighting) -> None:
@@ -84,10 +84,15 @@ class Merger:
             self._spawn(self._merge())
 
     def _better(self) -> Sighting | None:
-        if not self._may_merge or self._is_busy():  # what it leads would be interrupted
+        if not self._may_merge:
             return None
         own = mesh_hash(self._keeper.mesh)
-        return self._strangers.better(own, self._loop.time(), alone=self._is_alone(), new=self._is_new())
+        new = self._is_new() or self._postponed
+        found = self._strangers.better(own, self._loop.time(), alone=self._is_alone(), new=new)
+        if found is not None and self._is_busy():  # what it leads would be interrupted
+            self._postponed = True
+            return None
+        return found
 
     async def _merge(self) -> None:
         try:

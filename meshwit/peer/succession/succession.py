@@ -347,7 +347,7 @@ class Succession:
             self._say(peer, message)
 
     def _leads_of(self, job: str, known: Known, *, took_over: bool = False) -> Leads:
-        left = known.role is not Role.LEADING and (known.term.leader == self.me or not known.led)
+        left = known.role is not Role.LEADING and (known.term.leader == self.me or not (known.led or known.over))
         return Leads(job, known.term, list(known.standbys), took_over, known.over, left)
 
     def _leads(self, peer: PeerId, said: Leads, now: float) -> None:
@@ -362,7 +362,7 @@ class Succession:
         elif said.term < known.term:
             self._say(peer, self._leads_of(said.job, known))
             return
-        elif said.term > known.term and said.left and known.role is Role.LEADING:
+        elif said.term > known.term and said.left and said.over is None and known.role is Role.LEADING:
             self._lead_above(said, known, now)
             return
         elif said.term > known.term:
@@ -413,10 +413,10 @@ class Succession:
     def _lead_above(self, said: Leads, known: Known, now: float) -> None:
         """By a term above one that nobody leads by any more: whoever took it ended, and came back or left word."""
         self._effects.append(do.StepDown(said.job, said.term))
-        standbys = known.standbys
+        standbys, cancelled = known.standbys, known.cancelled or known.over is JobState.CANCELLED
         known.step_down()
         known.led_by_other(said.term, took_over=False, linked=said.term.leader in self._linked, now=now)
-        known.standbys = standbys
+        known.standbys, known.cancelled = standbys, cancelled
         self._take_over(said.job, known, now)
 
     def _beaten(self, peer: PeerId, jobs: dict[str, tuple[int, float]], now: float) -> None:

@@ -84,6 +84,7 @@ class Afar:
         self.fetch = fetch
         self.here = here
         self.loop = asyncio.get_running_loop()
+        self.began = self.loop.time()
         self.keys = itertools.count(1)
         self.runs: dict[int, FollowedJob] = {}
         self.find: Callable[[str], Awaitable[None]] = _nowhere
@@ -413,7 +414,9 @@ class FollowedJob:
         all_told, is_all = await self._afar.asked(self.id)
         told = [(peer, view) for peer, view in all_told if view.id == self.id]
         unknown = not told and not self._refused and leader is None
-        views = [*self._afar.here.views(self.id), *(view for _, view in told)]
+        views = [view for _, view in told]
+        if self._afar.loop.time() > self._afar.began + LOST_LATELY_S:  # else its leader may be linked in a moment
+            views += self._afar.here.views(self.id)
         led_by_nobody = bool(views) and all(view.state in ("interrupted", "held") for view in views)
         if is_all and not self._found.done() and (unknown or led_by_nobody):
             self._give_up()

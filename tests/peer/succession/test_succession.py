@@ -184,6 +184,36 @@ def test_a_leader_is_not_overruled_by_a_term_that_nobody_leads_by():
     assert known.versions[1, PeerId("a")] == 9, "nothing that it had is lost"
 
 
+@pytest.mark.parametrize("over", [JobState.COMPLETED, JobState.CANCELLED, JobState.HELD])
+def test_a_leader_that_hears_of_the_end_by_a_higher_term_leads_no_more(over):
+    """Though nobody leads by it any more."""
+    world = World("a", "b", "c")
+    world.lead("a")
+    world.write("a", 4)
+    world.cut(("a", "b"), ("a", "c"))
+    world.run(SILENCE_S + 2.0)
+    assert world.leaders() == ["a", "b"]
+    world.write("b", 6, over=over)
+    world.kill("b")
+    world.heal()
+    world.run(1.0)
+    assert world.leaders() == []
+
+
+def test_what_was_cancelled_stays_so_when_a_term_above_is_heard_of_that_nobody_leads_by():
+    world = World("a", "b")
+    world.lead("a", standbys=1)
+    world.write("a", 4)
+    world.cut(("a", "b"))
+    world.run(SILENCE_S + 1.0)
+    world.kill("b")
+    world.write("a", 9, over=JobState.CANCELLED)
+    world.heal()
+    world.restart("b")
+    world.run(0.2)
+    assert world["a"].to_end == ["job"]
+
+
 def test_nor_by_hearsay_of_one():
     world = World("a", "b", "c", "d")
     world.lead("a")

@@ -28,6 +28,7 @@ class Here:
 
     leads = asked_since = has_outcome = False
     own: tuple[JobView, ...] = ()
+    led_by: PeerId | None = None
 
     def running(self, _job: str) -> None:
         self.asked_since |= self.leads
@@ -36,7 +37,7 @@ class Here:
         return self.own
 
     def leader(self, _job: str) -> PeerId | None:
-        return ME if self.has_outcome else None
+        return ME if self.has_outcome else self.led_by
 
     async def kept(self, _job: str) -> tuple[JobScript, Outcome]:
         return JobScript("text", "job.wit", "Main"), ENDED
@@ -255,6 +256,8 @@ def test_a_job_that_only_this_peer_has_and_nobody_leads_is_given_up_at_once():
     async def scene(mesh: Mesh) -> None:
         mesh.jobs = {LEADER: [], OTHER: []}
         mesh.afar.here.own = (JobView(id="job", state="interrupted"),)
+        mesh.afar.here.led_by = PeerId("gone")
+        await asyncio.sleep(2 * LOST_LATELY_S)
         with pytest.raises(PeerError, match="nobody in the mesh leads"):
             await mesh.found_after()
         assert mesh.taken_s < 0.1
