@@ -7,7 +7,6 @@ the same way as what they say to others, without the wire. Runs on an asyncio lo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import platform
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -55,9 +54,6 @@ from meshwit.peer.work.transfer import GoneError, TransferError
 from meshwit.peer.work.working import Working
 from meshwit.plugins.registry import Registry
 
-OTHERS_S: Final = 5.0
-OTHERS_BYTES_PER_S: Final = 4_000_000
-"""So long peers are asked for a blob that whoever was named does not have."""
 HERE: Final = PeerId("here")
 """The id of a peer that is in no mesh."""
 
@@ -395,12 +391,7 @@ class Engine:
                     others = [peer for peer in self._routes if peer not in sources]
                     if not others:
                         raise
-                    # Others that lack it may wait for each other.
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(OTHERS_S + size / OTHERS_BYTES_PER_S):
-                            await self._exchange.fetch(name, size, others)
-                            continue
-                    raise
+                    await self._exchange.fetch(name, size, others)
         except BlobError as error:
             return str(error)
         return ""

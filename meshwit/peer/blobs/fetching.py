@@ -371,8 +371,16 @@ class Fetch:
         if not self._checking and not self._keeping:
             if now - self._heard_at > self._settings.unheard_s:
                 self._fail("no peer that has {blob} answers", out)
+            elif self._nobody_has_any and now - self._progress_at > self._settings.unheard_s:
+                self._fail("nobody who answers has anything of {blob}", out)
             elif now - self._progress_at > self._settings.stuck_s:
                 self._fail("nobody gives what is still missing of {blob}", out)
+
+    @property
+    def _nobody_has_any(self) -> bool:
+        """Peers that all lack it, and fetch it, may ask each other for ever."""
+        live = (source for source in self.sources.values() if not source.out)
+        return not any(source.whole or (source.has is not None and source.has.any()) for source in live)
 
     # --- choosing --------------------------------------------------------------------------------------------------
 

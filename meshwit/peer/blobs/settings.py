@@ -37,7 +37,7 @@ class BlobSettings(msgspec.Struct, frozen=True):
     redirected_s: float = 0.2
     """A holder that sent us elsewhere is asked for other chunks after so long: news of who has what come in between."""
     unheard_s: float = 20.0
-    """A fetch whose sources all say nothing for so long has failed."""
+    """A fetch whose sources all say nothing for so long, or that they have nothing, has failed."""
     stuck_s: float = 120.0
     """A fetch that comes no further for so long has failed, whatever its sources say."""
     deferred_s: float = 4.0

@@ -55,7 +55,8 @@ class Merger:
         self._is_busy = is_busy
         self._loop = asyncio.get_running_loop()
         self._strangers = Strangers()
-        self._merging = self._postponed = False
+        self._postponed = ""
+        self._merging = False
         self._closed = False
 
     def seen(self, sighting: Sighting) -> None:
@@ -87,10 +88,14 @@ class Merger:
         if not self._may_merge:
             return None
         own = mesh_hash(self._keeper.mesh)
-        new = self._is_new() or self._postponed
-        found = self._strangers.better(own, self._loop.time(), alone=self._is_alone(), new=new)
-        if found is not None and self._is_busy():  # what it leads would be interrupted
-            self._postponed = True
+        new = self._is_new()
+        found = self._strangers.better(
+            own, self._loop.time(), alone=self._is_alone(), new=new or bool(self._postponed)
+        )  # fmt: skip
+        if found is None or not (new or self._is_alone() or found.mesh_hash == self._postponed):
+            return None
+        if self._is_busy():  # what it leads would be interrupted: it goes over when that has ended
+            self._postponed = found.mesh_hash
             return None
         return found
 
@@ -103,6 +108,7 @@ class Merger:
                 if joined is not None and joined.membership.mesh != self._keeper.mesh and self._better() is not None:
                     self.on_merge(joined)
                     return
+                self._postponed = ""
                 self._strangers.refused(sighting.mesh_hash, self._loop.time())
         finally:
             self._merging = False

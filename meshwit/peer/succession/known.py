@@ -62,12 +62,33 @@ class Known:
         heard_at: when its leader was last heard; `left_at`, when the connection to it ended.
         over: the outcome's state, once there is one; `closed`, `is_finished` as it was asked last.
         cancelled: its leader said that it is, though the record of that may not be here.
+        told_over: the same as somebody said it, though the record of it may not be here.
         parted: peers that stood by or led when the connection to them ended: they may lead on, or tell another end.
     """
 
     __slots__ = (
-        "asked", "cancelled", "closed", "coming", "durable", "followers", "gathers", "heard_at", "led", "left_at",
-        "origin", "over", "parted", "refused", "role", "standbys", "stored", "term", "unwritable", "versions", "wanted",
+        "asked",
+        "cancelled",
+        "closed",
+        "coming",
+        "durable",
+        "followers",
+        "gathers",
+        "heard_at",
+        "led",
+        "left_at",
+        "origin",
+        "over",
+        "parted",
+        "refused",
+        "role",
+        "standbys",
+        "stored",
+        "term",
+        "told_over",
+        "unwritable",
+        "versions",
+        "wanted",
     )  # fmt: skip
 
     def __init__(self, term: Term, now: float) -> None:
@@ -75,6 +96,7 @@ class Known:
         self.role = Role.AWARE
         self.standbys: tuple[PeerId, ...] = ()
         self.over: JobState | None = None
+        self.told_over: JobState | None = None
         self.versions: Versions = {}
         self.coming: Versions = {}
         self.followers: dict[PeerId, Follower] = {}
@@ -134,9 +156,22 @@ class Known:
         self.term = term
         self.led = self.cancelled = False
         self.asked = took_over
-        self.over = None  # of a question somebody has decided; an outcome is overruled
+        self.over = self.told_over = None  # of a question somebody has decided; an outcome is overruled
         self.heard_at = now
         self.left_at = None if linked else now
+
+    @property
+    def ended(self) -> JobState | None:
+        """How it ended, as what lies here says, or somebody else."""
+        return self.over or self.told_over
+
+    def told(self, over: JobState | None, *, by_leader: bool) -> None:
+        """Its leader, or somebody else, says that it ended so, or has not."""
+        if over is not None or by_leader:
+            self.told_over = over
+        if by_leader:
+            self.led = over is None
+            self.cancelled |= over is JobState.CANCELLED
 
     def takeover_due(self, me: PeerId, linked: Set[PeerId], signs: Signs) -> float | None:
         """When this peer, `me`, takes the job over, if nothing changes; `linked` are the peers it is connected to."""

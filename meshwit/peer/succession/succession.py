@@ -320,7 +320,7 @@ class Succession:
         highest = max((epoch for epoch, _ in known.versions), default=0)
         before = {known.term.leader, *known.standbys, *(leader for _, leader in known.versions)}
         known.term = Term(max(known.term.epoch, highest) + 1, rank, self.me)
-        known.over = None
+        known.over = known.told_over = None
         known.parted |= {each for each in before if each != self.me and each not in self._linked}
         self._effects.append(do.TakeOver(job, known.term, now - known.origin, known.cancelled))
         self._begin(job, known, known.wanted or len(known.standbys), now, took_over=True)
@@ -347,8 +347,8 @@ class Succession:
             self._say(peer, message)
 
     def _leads_of(self, job: str, known: Known, *, took_over: bool = False) -> Leads:
-        left = known.role is not Role.LEADING and (known.term.leader == self.me or not (known.led or known.over))
-        return Leads(job, known.term, list(known.standbys), took_over, known.over, left)
+        left = known.role is not Role.LEADING and (known.term.leader == self.me or not (known.led or known.ended))
+        return Leads(job, known.term, list(known.standbys), took_over, known.ended, left)
 
     def _leads(self, peer: PeerId, said: Leads, now: float) -> None:
         if not sane(said.term) or len(said.standbys) > STANDBYS_MAX:
@@ -370,6 +370,8 @@ class Succession:
             self._named(known, said)
             if peer != said.term.leader and known.versions and said.term.leader in self._linked:
                 self._say(said.term.leader, AskJob(said.job))
+        if said.term == known.term:
+            known.told(said.over, by_leader=peer == known.term.leader)
         if peer != known.term.leader or known.role is Role.LEADING:
             return
         if said.left and said.over is None:
@@ -378,8 +380,6 @@ class Succession:
         if said.took_over and not known.asked:  # somebody else had told who leads
             known.asked = True
             self._effects.append(do.Led(said.job, said.term, took_over=True))
-        known.led = said.over is None
-        known.cancelled |= said.over is JobState.CANCELLED
         self._named(known, said)
         known.heard_at = now
         known.left_at = None

@@ -214,6 +214,22 @@ def test_what_was_cancelled_stays_so_when_a_term_above_is_heard_of_that_nobody_l
     assert world["a"].to_end == ["job"]
 
 
+def test_nor_one_that_hears_of_it_from_who_only_heard_of_the_end():
+    """Its record may come later: a film is fetched before it."""
+    world = World("a", "b", "c")
+    world.lead("a")
+    world.write("a", 4)
+    world.cut(("a", "b"), ("a", "c"))
+    world.run(SILENCE_S + 2.0)
+    world.perform(world["b"], world["b"].core.ended("job", JobState.COMPLETED, world.now))
+    world.settle()
+    assert world["c"].core.jobs["job"].over is None
+    world.kill("b")
+    world.heal()
+    world.settle()
+    assert "a" not in world.leaders()
+
+
 def test_nor_by_hearsay_of_one():
     world = World("a", "b", "c", "d")
     world.lead("a")
