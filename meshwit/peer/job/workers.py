@@ -10,7 +10,7 @@ from meshwit.bench.shortfalls import shortfalls
 from meshwit.ids import PeerId
 from meshwit.lang.offer import Activity
 from meshwit.peer.job.capable import PEERS_NAMED_MAX, nobody_can
-from meshwit.peer.job.software import Owner, compatible
+from meshwit.peer.job.software import Owner, unlike
 from meshwit.peer.job.steps import StepRun, StepSettings
 from meshwit.peer.sched.estimates import RatePrior
 
@@ -77,8 +77,8 @@ def _shortfall(
             there = worker.controllers.get(owner.reference)
             if there is None:
                 return f"has no controller {activity.controller}, or misses what that needs"
-            if not compatible(there, owner.version):
-                return f"has {owner.package} {there}, the job wants {owner.version}"
+            if why := unlike({owner.package: there}, {owner.package: owner.version}):
+                return why
     if worker.capabilities is not None:
         return " and ".join(shortfalls(settings.requires, worker.capabilities))
     return ""

@@ -173,7 +173,7 @@ class Keeping:
     def is_over(self, job: str) -> bool:
         """Whether a job has ended, as far as this peer knows: one that is held has not."""
         known = self.core.jobs.get(job)
-        return known is not None and known.over not in (None, JobState.HELD)
+        return known is not None and known.is_over
 
     def term(self, job: str) -> Term | None:
         """The highest known term of a job."""

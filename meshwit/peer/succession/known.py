@@ -67,28 +67,9 @@ class Known:
     """
 
     __slots__ = (
-        "asked",
-        "cancelled",
-        "closed",
-        "coming",
-        "durable",
-        "followers",
-        "gathers",
-        "heard_at",
-        "led",
-        "left_at",
-        "origin",
-        "over",
-        "parted",
-        "refused",
-        "role",
-        "standbys",
-        "stored",
-        "term",
-        "told_over",
-        "unwritable",
-        "versions",
-        "wanted",
+        "asked", "cancelled", "closed", "coming", "durable", "followers", "gathers", "heard_at", "led", "left_at",
+        "origin", "over", "parted", "refused", "role", "standbys", "stored", "term", "told_over", "unwritable",
+        "versions", "wanted",
     )  # fmt: skip
 
     def __init__(self, term: Term, now: float) -> None:
@@ -115,6 +96,11 @@ class Known:
         if self.role is Role.STANDING_BY:
             return self.over is None
         return self.role is Role.LEADING and not self.is_finished
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has its outcome: one that is held has not."""
+        return self.over not in (None, JobState.HELD)
 
     @property
     def is_finished(self) -> bool:
@@ -260,7 +246,7 @@ class KnownJobs(dict[str, Known]):
     @property
     def owed(self) -> int:
         """How many jobs have ended here whose standbys do not have all of them yet."""
-        return sum(known.beats and known.over not in (None, JobState.HELD) for known in self.timed.values())
+        return sum(known.beats and known.is_over for known in self.timed.values())
 
     def drop(self, job: str) -> None:
         """Know nothing of a job any more."""

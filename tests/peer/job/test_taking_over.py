@@ -320,15 +320,21 @@ def test_what_is_held_of_a_step_that_runs_is_kept_if_it_still_waits():
     assert reign.ends().ending()[1] == {"ys": [2 * number for number in range(50)]}
 
 
-def test_a_job_that_was_paused_gives_out_nothing_under_its_next_leader_and_goes_on_with_what_runs():
+def paused(*, begun: bool) -> Reign:
+    """Of a job that was paused, while a peer held two of its items."""
     program = lab(grid(6))
     path = Reign(program).starts().openings[0].path
     reign = Reign(program)
     reign.held["den", path, 5] = {0: 0, 1: 1}
-    reign.hears(reign.leader.held(DEN, path, [HeldBatch(5, Span(0, 2), True)], 0.0))
+    reign.hears(reign.leader.held(DEN, path, [HeldBatch(5, Span(0, 2), begun)], 0.0))
     reign.leader.begin_paused(0.0)
     reign.starts()
     reign.hears(reign.leader.pause(0.0))
+    return reign
+
+
+def test_a_job_that_was_paused_gives_out_nothing_under_its_next_leader_and_goes_on_with_what_runs():
+    reign = paused(begun=True)
     assert reign.openings and not reign.sent
     assert [[old for old, _ in each.adopted] for each in reign.openings if each.peer == "den"] == [[5]]
     reign.hears(reign.leader.resume(0.0))
@@ -337,14 +343,7 @@ def test_a_job_that_was_paused_gives_out_nothing_under_its_next_leader_and_goes_
 
 
 def test_what_waits_at_a_peer_is_taken_back_where_its_job_was_paused():
-    program = lab(grid(6))
-    path = Reign(program).starts().openings[0].path
-    reign = Reign(program)
-    reign.held["den", path, 5] = {0: 0, 1: 1}
-    reign.hears(reign.leader.held(DEN, path, [HeldBatch(5, Span(0, 2), False)], 0.0))
-    reign.leader.begin_paused(0.0)
-    reign.starts()
-    reign.hears(reign.leader.pause(0.0))
+    reign = paused(begun=False)
     assert not any(items for batches in reign.work.values() for items in batches.values())
     reign.hears(reign.leader.resume(0.0))
     assert reign.ends().ending()[1] == {"ys": [0, 2, 4, 6, 8, 10]}
